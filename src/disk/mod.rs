@@ -1,0 +1,92 @@
+//! The seam to files. Everything that must survive a crash goes through [`Disk`] and [`File`]; nothing else in the crate
+//! touches `std::fs`. `os` is the operating system, `uring` its io_uring path for the log, `sim` a disk that crashes.
+//!
+//! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`).
+//!
+//! What the traits do **not** promise: that anything is on the medium before `sync` (data) and `sync_dir` (names) returned Ok.
+
+use std::io;
+use std::sync::Arc;
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Must exist; reads only.
+    Read,
+    /// Must exist; reads and writes.
+    Write,
+    /// Must not exist; created empty, reads and writes. The name is on the medium only after `sync_dir` of its folder.
+    Create,
+    /// As `Write`, for an active log segment: the disk may choose its fastest way to write and sync (io_uring).
+    Log,
+}
+
+/// An open file. Reads and writes at different places may run at the same time; so may `sync`, which covers
+/// the writes that had returned before it was called.
+pub trait File: Send + Sync + 'static {
+    /// Reads up to `buf.len()` bytes at `offset`; 0 at or beyond the end.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes some of `buf` at `offset`, as `pwrite(2)`: may write less than asked for.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+    /// Cuts the file, or extends it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    /// Puts everything written so far on the medium (`fdatasync`: data, and the length when it changed).
+    fn sync(&self) -> io::Result<()>;
+
+    /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.read_at(buf, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    buf = &mut buf[n..];
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `buf`, continuing after short writes.
+    fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.write_at(buf, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    buf = &buf[n..];
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Held until dropped; the operating system lets go of it when the process dies.
+pub trait Lock: Send + Sync {}
+
+/// A data directory.
+pub trait Disk: Send + Sync + 'static {
+    fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Replaces `to` if it exists. On the medium only after `sync_dir` of the folder.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// On the medium only after `sync_dir` of the folder.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Names (not paths) of the files in a folder, sorted; folders are left out. `""` is the data directory itself.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+    /// Makes a folder unless it is there. On the medium only after `sync_dir("")`.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+    /// Puts the creations, renames and removals in a folder on the medium.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Takes the exclusive lock of that file (created if need be); `WouldBlock` if another process has it.
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>>;
+    /// Bytes that can still be written before the medium is full.
+    fn free_bytes(&self) -> io::Result<u64>;
+    /// A name for how log segments are written, for the log and INFO: `io_uring`, `pwrite`, `simulated`.
+    fn log_io(&self) -> &'static str;
+}

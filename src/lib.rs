@@ -1,0 +1,23 @@
+//! Duramen: a Redis-compatible server for data that must not be lost.
+//!
+//! The folder list is the architecture. Imports point down only (`tests/tidy.rs` enforces it):
+//!
+//! ```text
+//! 7  server     listeners, connections, outboxes, shutdown: the only floor that knows sockets
+//! 6  engine     dispatch, checks, locking, transactions, blocking, expiry cycles
+//! 5  command    what a command is; its arguments; the context a handler works in
+//!    recovery   from a directory to a keyspace: replay of the log through `apply`
+//!    types/*/commands.rs   the commands of a type stand beside the type
+//! 4  keyspace   slots, entries, `apply(op)`, expiry, the reply gate's LSN table
+//! 3  types/*/value.rs      each type's structure, its ops and their codec
+//! 2  resp       request parser, reply writer: bytes only
+//!    log        record, frame, segment, manifest, writer, commit: bytes only
+//!    config     redis.conf syntax, directives and their live values
+//! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
+//! 0  clock, codec, error   ground
+//! ```
+
+pub mod clock;
+pub mod codec;
+pub mod disk;
+pub mod error;
