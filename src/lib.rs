@@ -21,3 +21,6 @@ pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod error;
+pub mod command;
+pub mod keyspace;
+pub mod types;
