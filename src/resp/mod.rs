@@ -1,7 +1,8 @@
 //! The Redis serialization protocol, bytes only: requests in, replies out, numbers as text.
 //!
-//! Nothing here knows a socket of the server, a command or a key.
+//! Nothing here knows a command, a key or the server. [`client`] is the other side, for tests and tools.
 
+pub mod client;
 pub mod number;
 pub mod parser;
 pub mod reply;
