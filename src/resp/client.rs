@@ -1,7 +1,7 @@
 //! A small blocking RESP client for tests and tools: requests out, [`Value`]s in, over any stream.
 //!
-//! Replies are decoded by redis-protocol, which knows nothing of this crate's writer. Not for the server: no timeouts but the
-//! stream's, no limits on what the other side sends, and deep nesting recurses.
+//! Values are decoded by redis-protocol, which knows nothing of this crate's writer; only the elements of aggregates are walked
+//! here. Not for the server: no timeouts but the stream's, hardly a limit on what the other side sends.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,6 +15,10 @@ use super::number::parse_i64;
 
 /// Bytes asked of the stream at once.
 const READ_LEN: usize = 64 * 1024;
+/// Nesting that is followed; Redis stays below ten.
+const DEPTH_MAX: usize = 128;
+/// A length from here on is taken for garbage.
+const LEN_MAX: i64 = 1 << 40;
 
 /// Any reply of RESP2 or RESP3. Attributes are dropped.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,46 +152,6 @@ impl fmt::Display for Value {
     }
 }
 
-impl From<resp2::types::OwnedFrame> for Value {
-    fn from(frame: resp2::types::OwnedFrame) -> Self {
-        use resp2::types::OwnedFrame as Frame;
-        match frame {
-            Frame::SimpleString(bytes) => Self::Simple(lossy(bytes)),
-            Frame::Error(text) => Self::Error(text),
-            Frame::Integer(value) => Self::Integer(value),
-            Frame::BulkString(bytes) => Self::Bulk(bytes),
-            Frame::Array(frames) => Self::Array(frames.into_iter().map(Self::from).collect()),
-            Frame::Null => Self::Null,
-        }
-    }
-}
-
-impl From<resp3::types::OwnedFrame> for Value {
-    fn from(frame: resp3::types::OwnedFrame) -> Self {
-        use resp3::types::OwnedFrame as Frame;
-        let all = |frames: Vec<Frame>| frames.into_iter().map(Self::from).collect();
-        match frame {
-            Frame::BlobString { data, .. } | Frame::ChunkedString(data) => Self::Bulk(data),
-            Frame::BlobError { data, .. } => Self::Error(lossy(data)),
-            Frame::SimpleString { data, .. } => Self::Simple(lossy(data)),
-            Frame::SimpleError { data, .. } => Self::Error(data),
-            Frame::Boolean { data, .. } => Self::Boolean(data),
-            Frame::Null => Self::Null,
-            Frame::Number { data, .. } => Self::Integer(data),
-            Frame::Double { data, .. } => Self::Double(data),
-            Frame::BigNumber { data, .. } => Self::BigNumber(lossy(data)),
-            Frame::VerbatimString { data, .. } => Self::Verbatim(data),
-            Frame::Array { data, .. } => Self::Array(all(data)),
-            Frame::Push { data, .. } => Self::Push(all(data)),
-            Frame::Set { data, .. } => Self::Set(data.into_iter().map(Self::from).collect()),
-            Frame::Map { data, .. } => {
-                Self::Map(data.into_iter().rev().map(|(key, value)| (Self::from(key), Self::from(value))).collect())
-            }
-            Frame::Hello { .. } => Self::Error("a server sent HELLO".to_owned()),
-        }
-    }
-}
-
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -258,7 +222,11 @@ impl<S: Read + Write> Client<S> {
         self.flush()?;
         loop {
             if let Some(len) = self.frame.advance(&self.input)? {
-                let value = decode(&self.input[..len], self.frame.resp3)?;
+                let mut reply = &self.input[..len];
+                let value = take_value(&mut reply, 0)?;
+                if !reply.is_empty() {
+                    return Err(malformed("bytes left over"));
+                }
                 self.input.drain(..len);
                 self.frame = FrameScan::new();
                 return Ok(value);
@@ -299,79 +267,128 @@ pub fn encode_request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
     args.iter().for_each(|arg| writer.bulk(arg.as_ref()));
 }
 
-fn decode(bytes: &[u8], as_resp3: bool) -> io::Result<Value> {
-    let (value, len) = if as_resp3 {
-        let decoded = resp3::decode::complete::decode(bytes).map_err(malformed)?;
-        decoded.map(|(frame, len)| (Value::from(frame), len))
-    } else {
-        let decoded = resp2::decode::decode(bytes).map_err(malformed)?;
-        decoded.map(|(frame, len)| (Value::from(frame), len))
+/// Takes the value at the front of `rest`, which holds all of it.
+fn take_value(rest: &mut &[u8], depth: usize) -> io::Result<Value> {
+    if depth > DEPTH_MAX {
+        return Err(malformed("nested too deeply"));
     }
-    .ok_or_else(|| malformed("the decoder wants more than one reply"))?;
-    if len == bytes.len() { Ok(value) } else { Err(malformed("the decoder took less than the reply")) }
+    let Header { kind, len, line_len } = Header::read(rest)?.ok_or_else(|| malformed("ends too early"))?;
+    let Some(len) = len.filter(|_| is_aggregate(kind)) else {
+        // A scalar, or an aggregate that is null.
+        let leaf_len = line_len + if is_aggregate(kind) { 0 } else { len.map_or(0, |len| len + 2) };
+        let (leaf, after) = rest.split_at_checked(leaf_len).ok_or_else(|| malformed("ends too early"))?;
+        *rest = after;
+        return decode_leaf(leaf);
+    };
+    *rest = &rest[line_len..];
+    let mut elements =
+        |count: usize| (0..count).map(|_| take_value(rest, depth + 1)).collect::<io::Result<_>>();
+    match kind {
+        b'*' => Ok(Value::Array(elements(len)?)),
+        b'~' => Ok(Value::Set(elements(len)?)),
+        b'>' => Ok(Value::Push(elements(len)?)),
+        b'%' => {
+            let pair = |_| Ok((take_value(rest, depth + 1)?, take_value(rest, depth + 1)?));
+            Ok(Value::Map((0..len).map(pair).collect::<io::Result<_>>()?))
+        }
+        // Attributes: the value that they belong to follows.
+        _ => {
+            let _: Vec<Value> = elements(2 * len)?;
+            take_value(rest, depth + 1)
+        }
+    }
+}
+
+/// Decodes anything that has no elements. Aggregates are not left to the decoder: its sets and maps lose order and
+/// duplicates, and refuse the sets of arrays in Redis' own COMMAND reply.
+fn decode_leaf(leaf: &[u8]) -> io::Result<Value> {
+    use resp2::types::OwnedFrame as Old;
+    use resp3::types::OwnedFrame as New;
+    if matches!(leaf.first(), Some(b'+' | b'-' | b':' | b'$' | b'*')) {
+        return match resp2::decode::decode(leaf).map_err(malformed)? {
+            Some((Old::SimpleString(bytes), _)) => Ok(Value::Simple(lossy(bytes))),
+            Some((Old::Error(text), _)) => Ok(Value::Error(text)),
+            Some((Old::Integer(value), _)) => Ok(Value::Integer(value)),
+            Some((Old::BulkString(bytes), _)) => Ok(Value::Bulk(bytes)),
+            Some((Old::Null, _)) => Ok(Value::Null),
+            other => Err(malformed(format_args!("{other:?}"))),
+        };
+    }
+    match resp3::decode::complete::decode(leaf).map_err(malformed)? {
+        Some((New::Null, _)) => Ok(Value::Null),
+        Some((New::BlobError { data, .. }, _)) => Ok(Value::Error(lossy(data))),
+        Some((New::Boolean { data, .. }, _)) => Ok(Value::Boolean(data)),
+        Some((New::Double { data, .. }, _)) => Ok(Value::Double(data)),
+        Some((New::BigNumber { data, .. }, _)) => Ok(Value::BigNumber(lossy(data))),
+        Some((New::VerbatimString { data, .. }, _)) => Ok(Value::Verbatim(data)),
+        other => Err(malformed(format_args!("{other:?}"))),
+    }
+}
+
+const fn is_aggregate(kind: u8) -> bool {
+    matches!(kind, b'*' | b'~' | b'>' | b'%' | b'|')
+}
+
+/// The first line of a value.
+struct Header {
+    kind: u8,
+    /// Bytes of a string, elements of an aggregate, pairs of a map or attributes; `None` for other types and for nulls.
+    len: Option<usize>,
+    /// With its line end.
+    line_len: usize,
+}
+
+impl Header {
+    /// `None`: the line is not complete.
+    fn read(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let line = bytes[..end].strip_suffix(b"\r").ok_or_else(|| malformed("bare line feed"))?;
+        let (&kind, rest) = line.split_first().ok_or_else(|| malformed("empty line"))?;
+        let len = if is_aggregate(kind) || matches!(kind, b'$' | b'=' | b'!') {
+            let len = parse_i64(rest).filter(|len| (-1..LEN_MAX).contains(len));
+            let len = len.ok_or_else(|| malformed(format_args!("length {}", rest.escape_ascii())))?;
+            usize::try_from(len).ok()
+        } else {
+            None
+        };
+        Ok(Some(Self { kind, len, line_len: end + 1 }))
+    }
 }
 
 fn malformed(reason: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("malformed reply: {reason}"))
 }
 
-/// Finds the end of a reply without decoding it and without starting over when more bytes arrive.
+/// Finds the end of a reply without decoding it and without starting over at its beginning when more bytes arrive.
 #[derive(Debug)]
 struct FrameScan {
-    /// The next element's first byte.
+    /// The next element's first byte; may be beyond the bytes that are here.
     position: usize,
-    /// Up to here its line has been searched.
-    searched: usize,
     /// Elements still to come.
-    missing: u64,
-    /// A type that RESP2 doesn't have was seen.
-    resp3: bool,
+    missing: usize,
 }
 
 impl FrameScan {
     const fn new() -> Self {
-        Self { position: 0, searched: 0, missing: 1, resp3: false }
+        Self { position: 0, missing: 1 }
     }
 
     /// The reply's length, once `input` has all of it.
     fn advance(&mut self, input: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
-            if self.position >= input.len() {
-                return Ok(None);
+            let Some(rest) = input.get(self.position..) else { return Ok(None) };
+            let Some(Header { kind, len, line_len }) = Header::read(rest)? else { return Ok(None) };
+            self.position += line_len;
+            self.missing -= 1;
+            let Some(len) = len else { continue };
+            match kind {
+                b'*' | b'~' | b'>' => self.missing = self.missing.saturating_add(len),
+                b'%' => self.missing = self.missing.saturating_add(2 * len),
+                b'|' => self.missing = self.missing.saturating_add(2 * len + 1),
+                _ => self.position += len + 2,
             }
-            let from = self.searched.max(self.position);
-            let Some(at) = input[from..].iter().position(|byte| *byte == b'\n') else {
-                self.searched = input.len();
-                return Ok(None);
-            };
-            let end = from + at;
-            let line =
-                input[self.position..end].strip_suffix(b"\r").ok_or_else(|| malformed("bare line feed"))?;
-            self.take_line(line, end + 1)?;
         }
         Ok((self.position <= input.len()).then_some(self.position))
-    }
-
-    /// `next` is the byte after `line`.
-    fn take_line(&mut self, line: &[u8], next: usize) -> io::Result<()> {
-        let (&kind, rest) = line.split_first().ok_or_else(|| malformed("empty line"))?;
-        self.resp3 |= b"_#,(!=%~>|".contains(&kind);
-        self.missing -= 1;
-        self.position = next;
-        if !b"$=!*~>%|".contains(&kind) {
-            return Ok(());
-        }
-        let len = parse_i64(rest).filter(|len| (-1..1 << 40).contains(len));
-        let len = len.ok_or_else(|| malformed(format_args!("length {}", rest.escape_ascii())))?;
-        let Ok(len) = u64::try_from(len) else { return Ok(()) }; // a null
-        match kind {
-            b'$' | b'=' | b'!' => self.position += len as usize + 2,
-            b'%' => self.missing = self.missing.saturating_add(2 * len),
-            // The value that the attributes belong to follows them.
-            b'|' => self.missing = self.missing.saturating_add(2 * len + 1),
-            _ => self.missing = self.missing.saturating_add(len),
-        }
-        Ok(())
     }
 }
 
@@ -443,6 +460,24 @@ mod tests {
             }
             assert_eq!(client.recv().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn aggregates_keep_order_duplicates_and_elements_of_any_type() {
+        let mut client =
+            client(b"~3\r\n*1\r\n:1\r\n*0\r\n*0\r\n|1\r\n+a\r\n:1\r\n%2\r\n+k\r\n:1\r\n+k\r\n:2\r\n", 7);
+        let empty = Value::Array(vec![]);
+        let set = Value::Set(vec![Value::Array(vec![Value::Integer(1)]), empty.clone(), empty]);
+        assert_eq!(client.recv().unwrap(), set);
+        let key = Value::Simple("k".to_owned());
+        let map = Value::Map(vec![(key.clone(), Value::Integer(1)), (key, Value::Integer(2))]);
+        assert_eq!(client.recv().unwrap(), map);
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        let error = client(format!("{}:1\r\n", "*1\r\n".repeat(10_000)).as_bytes(), 4096).recv().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
