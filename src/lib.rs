@@ -21,3 +21,4 @@ pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod error;
+pub mod log;
