@@ -1,5 +1,7 @@
-//! The seam to time. Nothing outside this file asks the operating system what time it is.
+//! The seam to time and chance. Nothing outside this file asks the operating system what time it is, and nothing outside
+//! this file and `disk` for randomness.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +15,13 @@ pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64 {
         self.wall_us() / 1000
+    }
+
+    /// Sixteen bytes that nobody can guess and that never come twice. The operating system's, unless a test has its own.
+    fn random_id(&self) -> io::Result<[u8; 16]> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(io::Error::other)?;
+        Ok(id)
     }
 }
 

@@ -1,0 +1,136 @@
+//! Makes segments ahead of need, so that rolling never waits for zeros and a full disk shows before the log runs out of room.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::disk::File;
+
+use super::manifest::SegmentEntry;
+use super::segment::{self, SegmentHeader};
+use super::shared::{Shared, is_no_space};
+
+/// Segments that wait, complete and listed in the manifest, beside the active one.
+pub(super) const AHEAD: usize = 2;
+/// Pause after each step of zeros while at least one segment is ready: about 500 MB/s.
+const THROTTLE: Duration = Duration::from_millis(2);
+
+/// A segment that may be begun.
+pub(super) struct Prepared {
+    pub file: Arc<dyn File>,
+    pub header: SegmentHeader,
+}
+
+impl Prepared {
+    pub fn entry(&self) -> SegmentEntry {
+        SegmentEntry {
+            sequence: self.header.sequence,
+            salt: self.header.salt,
+            term: self.header.term,
+            size: self.header.size,
+            first_lsn: None,
+            end: None,
+            rewriting: false,
+        }
+    }
+}
+
+/// The preparer's own memory.
+#[derive(Default)]
+pub(super) struct Preparer {
+    /// Complete, but not yet (for certain) listed: the manifest could not be written.
+    unlisted: VecDeque<Prepared>,
+}
+
+/// What an attempt to prepare came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PrepareStep {
+    Enough,
+    Made,
+    NoSpace,
+    Stopped,
+    Failed,
+}
+
+impl Preparer {
+    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] wait.
+    pub fn step(&mut self, shared: &Shared) -> PrepareStep {
+        if shared.is_failed() {
+            return PrepareStep::Failed;
+        }
+        if shared.prepared.lock().len() >= AHEAD {
+            return PrepareStep::Enough;
+        }
+        match self.make(shared).and_then(|()| self.list(shared)) {
+            Ok(()) => {
+                shared.set_prepare_stalled(false);
+                shared.segment_is_ready();
+                PrepareStep::Made
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => PrepareStep::Stopped,
+            Err(e) if is_no_space(&e) => {
+                if shared.prepared.lock().is_empty() {
+                    shared.set_prepare_stalled(true);
+                }
+                PrepareStep::NoSpace
+            }
+            Err(e) => {
+                shared.fail(format!("prepare the next log segment: {e}"));
+                PrepareStep::Failed
+            }
+        }
+    }
+
+    fn make(&mut self, shared: &Shared) -> io::Result<()> {
+        if !self.unlisted.is_empty() {
+            return Ok(());
+        }
+        let header = SegmentHeader {
+            store_id: shared.store_id,
+            sequence: shared.next_sequence.load(Ordering::Relaxed),
+            term: shared.term,
+            salt: shared.clock.random_id()?,
+            size: shared.segment_bytes,
+            created_us: shared.clock.wall_us(),
+        };
+        let mut between = || {
+            if shared.threads && !shared.prepared.lock().is_empty() {
+                std::thread::park_timeout(THROTTLE);
+            }
+            !shared.is_stopping()
+        };
+        match segment::create(&*shared.disk, &header, &mut between) {
+            Ok(file) => {
+                shared.next_sequence.fetch_add(1, Ordering::Relaxed);
+                self.unlisted.push_back(Prepared { file, header });
+                Ok(())
+            }
+            Err(e) => {
+                // Nothing lists it and nothing was written to it: give the room back. The next attempt makes it anew.
+                let path = segment::path(header.sequence);
+                match shared.disk.remove(&path) {
+                    Err(gone) if gone.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!("cannot remove the unfinished segment {path}: {gone}");
+                        shared.next_sequence.fetch_add(1, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn list(&mut self, shared: &Shared) -> io::Result<()> {
+        let Some(prepared) = self.unlisted.front() else { return Ok(()) };
+        let entry = prepared.entry();
+        shared.update_manifest(|manifest| {
+            if manifest.segment_mut(entry.sequence).is_none() {
+                manifest.segments.push(entry);
+            }
+        })?;
+        shared.prepared.lock().extend(self.unlisted.pop_front());
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! Recovery's reading half: all segments in order, every record to the visitor, and the judgement of the end: clean, torn
+//! or corrupt.
+//!
+//! Where reading ends at LSN `B`, the rest of that segment and all later segments are searched for intact frame headers. Any
+//! of them that says "synced through more than `B`" proves that bytes are gone which were on the medium: corruption. (A
+//! frame in a later segment always says at least its segment's first LSN, because a segment is synced before its
+//! successor's first byte; so a begun successor needs no rule of its own.) Without such proof it is the torn tail.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::codec::{Cursor, Malformed};
+use crate::disk::File;
+use crate::error::{Corruption, StoreError};
+
+use super::frame::{Flags, Header};
+use super::manifest::{Manifest, SegmentEnd, SegmentEntry};
+use super::reader::{self, Beyond, SegmentReader, Step, Window};
+use super::{Lsn, Recovered, RecoveryReport, Torn, record, segment};
+
+const PROGRESS_BYTES: u64 = 16 << 20;
+
+pub(super) type Visit<'v> = dyn FnMut(Recovered<'_>) -> Result<(), StoreError> + 'v;
+
+/// A segment that is part of the log, with its file.
+pub(super) struct Listed {
+    pub entry: SegmentEntry,
+    pub file: Arc<dyn File>,
+    /// Frames lie before this offset.
+    pub limit: u64,
+}
+
+/// A place between two frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In the list of segments.
+    pub index: usize,
+    pub offset: u64,
+    pub lsn: Lsn,
+}
+
+/// A frame that nothing proves to be on the medium.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unproven {
+    pub at: Place,
+    pub end_lsn: Lsn,
+}
+
+/// What a segment turned out to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub frames: u64,
+    /// Behind its last intact frame.
+    pub end: SegmentEnd,
+    /// Not zero behind that.
+    pub beyond_len: u64,
+}
+
+/// Where reading stopped without a manifest saying so.
+struct Tail {
+    index: usize,
+    offset: u64,
+    why: &'static str,
+    beyond: Beyond,
+}
+
+/// What recovery knows when it has read everything.
+pub(super) struct Scanned {
+    /// Behind the last whole record.
+    pub end: Place,
+    /// Frames before `end` that must be written again, in order.
+    pub unproven: Vec<Unproven>,
+    pub seen: Vec<Seen>,
+}
+
+pub(super) struct Scan<'a> {
+    manifest: &'a Manifest,
+    segments: &'a [Listed],
+    report: &'a mut RecoveryReport,
+    lsn: Lsn,
+    commit: Place,
+    /// The beginning of a large record, and the frame bytes that it came in.
+    pieces: Vec<u8>,
+    uncommitted_bytes: u64,
+    proven: Lsn,
+    unproven: VecDeque<Unproven>,
+    seen: Vec<Seen>,
+    tails: Vec<Tail>,
+    bytes_total: u64,
+    bytes_before: u64,
+    next_progress: u64,
+}
+
+/// Reads `segments` (all of them part of the log, in order), whose stream begins at `first_lsn`.
+pub(super) fn scan(
+    manifest: &Manifest,
+    segments: &[Listed],
+    first_lsn: Lsn,
+    report: &mut RecoveryReport,
+    visit: &mut Visit<'_>,
+) -> Result<Scanned, StoreError> {
+    let mut scan = Scan {
+        manifest,
+        segments,
+        report,
+        lsn: first_lsn,
+        commit: Place { index: 0, offset: segment::HEADER_LEN, lsn: first_lsn },
+        pieces: Vec::new(),
+        uncommitted_bytes: 0,
+        proven: first_lsn.max(manifest.synced_through),
+        unproven: VecDeque::new(),
+        seen: Vec::new(),
+        tails: Vec::new(),
+        bytes_total: segments.iter().map(|s| s.limit).sum(),
+        bytes_before: 0,
+        next_progress: 0,
+    };
+    let mut window = Window::default();
+    for index in 0..segments.len() {
+        scan.segment(index, &mut window, visit)?;
+    }
+    scan.finish(first_lsn)
+}
+
+impl Scan<'_> {
+    fn segment(
+        &mut self,
+        index: usize,
+        window: &mut Window,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let Listed { entry, file, limit } = &self.segments[index];
+        let path = segment::path(entry.sequence);
+        if entry.first_lsn.is_some_and(|first| first != self.lsn) {
+            let reason =
+                format!("the segment begins at another LSN than the one before ends at ({})", self.lsn);
+            return Err(corruption(path, segment::HEADER_LEN, reason));
+        }
+        let mut reader = SegmentReader::new(&**file, window, *entry, *limit, self.lsn);
+        let mut frames = 0;
+        let why = loop {
+            let done = self.bytes_before + reader.offset();
+            self.progress(done, visit)?;
+            match reader.step().map_err(StoreError::io(format!("read {path}")))? {
+                Step::Frame { header, payload, offset } => {
+                    frames += 1;
+                    let at = Place { index, offset, lsn: header.first_lsn };
+                    self.frame(&header, payload, at, visit).map_err(|e| e.at(&path, offset))?;
+                }
+                Step::Unsupported(text) => {
+                    return Err(StoreError::Refused(format!(
+                        "{path}, offset {}: {text}. Use the version of duramen that wrote it, or a newer one",
+                        reader.offset()
+                    )));
+                }
+                Step::Blank => break "nothing is written here",
+                Step::Bad(why) => break why,
+            }
+        };
+        let end = SegmentEnd { offset: reader.offset(), lsn: reader.lsn() };
+        self.bytes_before += *limit;
+        let mut seen = Seen { frames, end, beyond_len: 0 };
+        if frames > 0 {
+            // Whatever stood unexplained before was the unused end of a full segment.
+            self.tails.clear();
+            self.report.segments += 1;
+        }
+        match entry.end {
+            Some(expected) if expected != end => {
+                let proof =
+                    format!("the manifest says that the segment is good up to offset {}", expected.offset);
+                return Err(self.lost(path, end.offset, why, expected.lsn, &proof));
+            }
+            Some(expected) => self.prove(expected.lsn),
+            None => seen.beyond_len = self.look_on(index, end, why, window)?,
+        }
+        self.seen.push(seen);
+        Ok(())
+    }
+
+    /// Searches behind the place where reading stopped for proof that it should not have.
+    fn look_on(
+        &mut self,
+        index: usize,
+        end: SegmentEnd,
+        why: &'static str,
+        window: &mut Window,
+    ) -> Result<u64, StoreError> {
+        let Listed { entry, file, limit } = &self.segments[index];
+        let path = segment::path(entry.sequence);
+        let beyond = reader::look_on(&**file, window, entry, end.offset, *limit)
+            .map_err(StoreError::io(format!("read {path}")))?;
+        let len = beyond.len;
+        let proven = beyond.synced_through;
+        let proof = format!("the frame header at offset {} of {path} says so", beyond.witness);
+        self.tails.push(Tail { index, offset: end.offset, why, beyond });
+        if proven > self.lsn {
+            return Err(self.lost_at_tail(proven, &proof));
+        }
+        Ok(len)
+    }
+
+    /// Names the first place that is not plainly unused space.
+    fn lost_at_tail(&self, proven: Lsn, proof: &str) -> StoreError {
+        let Some(tail) = self.tails.iter().find(|t| t.beyond.len > 0).or(self.tails.first()) else {
+            let last = self.segments.len().saturating_sub(1);
+            let (path, offset) = match (self.segments.get(last), self.seen.get(last)) {
+                (Some(listed), Some(seen)) => (segment::path(listed.entry.sequence), seen.end.offset),
+                _ => ("MANIFEST-a".to_owned(), 0),
+            };
+            return self.lost(path, offset, "the log ends here", proven, proof);
+        };
+        let path = segment::path(self.segments[tail.index].entry.sequence);
+        self.lost(path, tail.offset, tail.why, proven, proof)
+    }
+
+    fn lost(&self, file: String, offset: u64, why: &str, proven: Lsn, proof: &str) -> StoreError {
+        let reason = format!(
+            "{why}, but the log was synced through LSN {proven} ({proof}). At stake is everything from LSN {} on, at least \
+             {} bytes of acknowledged writes. Nothing was changed. Run `duramen check` on the directory for the extent of \
+             the damage, and restore the file from a backup if you have one",
+            self.lsn,
+            proven.saturating_sub(self.lsn)
+        );
+        corruption(file, offset, reason)
+    }
+
+    fn prove(&mut self, lsn: Lsn) {
+        self.proven = self.proven.max(lsn);
+        while self.unproven.front().is_some_and(|frame| frame.end_lsn <= self.proven) {
+            self.unproven.pop_front();
+        }
+    }
+
+    fn frame(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        at: Place,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), FrameError> {
+        self.lsn = header.end_lsn();
+        self.report.last_wall_us = self.report.last_wall_us.max(header.wall_us);
+        if !payload.is_empty() && header.end_lsn() > self.proven {
+            self.unproven.push_back(Unproven { at, end_lsn: header.end_lsn() });
+        }
+        self.prove(header.synced_through);
+        self.uncommitted_bytes += header.frame_len() as u64;
+        let flags = header.flags;
+        if flags.contains(Flags::PIECE) {
+            self.pieces.extend_from_slice(payload);
+            if !flags.contains(Flags::COMMIT) {
+                return Ok(());
+            }
+            let whole = std::mem::take(&mut self.pieces);
+            self.record(record::whole(&whole)?, self.lsn, header, visit)?;
+        } else if !self.pieces.is_empty() || !flags.contains(Flags::COMMIT) {
+            return Err(Malformed("a large record breaks off in the middle").into());
+        } else {
+            self.records(header, payload, visit)?;
+        }
+        self.uncommitted_bytes = 0;
+        self.commit = Place { index: at.index, offset: at.offset + header.frame_len() as u64, lsn: self.lsn };
+        Ok(())
+    }
+
+    fn records(&mut self, header: &Header, payload: &[u8], visit: &mut Visit<'_>) -> Result<(), FrameError> {
+        let mut cursor = Cursor::new(payload);
+        for _ in 0..header.records {
+            let body = record::next(&mut cursor)?;
+            self.record(body, header.end_lsn() - cursor.rest().len() as u64, header, visit)?;
+        }
+        Ok(cursor.finish()?)
+    }
+
+    fn record(
+        &mut self,
+        body: &[u8],
+        lsn_end: Lsn,
+        header: &Header,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.report.records += 1;
+        visit(Recovered::Record { lsn_end, wall_us: header.wall_us, body })
+    }
+
+    fn progress(&mut self, bytes_done: u64, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        if bytes_done < self.next_progress {
+            return Ok(());
+        }
+        self.next_progress = bytes_done + PROGRESS_BYTES;
+        visit(Recovered::Progress { bytes_done, bytes_total: self.bytes_total })
+    }
+
+    fn finish(mut self, first_lsn: Lsn) -> Result<Scanned, StoreError> {
+        if self.manifest.synced_through > self.lsn {
+            return Err(self.lost_at_tail(self.manifest.synced_through, "the manifest says so"));
+        }
+        self.report.torn = self.torn();
+        self.report.bytes = self.commit.lsn - first_lsn;
+        self.report.end_lsn = self.commit.lsn;
+        self.unproven.retain(|frame| frame.end_lsn <= self.commit.lsn);
+        Ok(Scanned { end: self.commit, unproven: self.unproven.into(), seen: self.seen })
+    }
+
+    fn torn(&self) -> Option<Torn> {
+        let damaged_bytes: u64 = self.tails.iter().map(|t| t.beyond.len).sum();
+        let (index, offset) = if self.uncommitted_bytes > 0 {
+            (self.commit.index, self.commit.offset)
+        } else {
+            let tail = self.tails.iter().find(|t| t.beyond.len > 0)?;
+            (tail.index, tail.offset)
+        };
+        Some(Torn {
+            file: segment::path(self.segments[index].entry.sequence),
+            offset,
+            bytes: self.uncommitted_bytes + damaged_bytes,
+            possibly_acknowledged: damaged_bytes > 0,
+        })
+    }
+}
+
+pub(super) fn corruption(file: String, offset: u64, reason: String) -> StoreError {
+    StoreError::Corruption(Corruption { file, offset, reason })
+}
+
+/// The visitor's error, or an intact frame with contents that no writer makes.
+enum FrameError {
+    Store(StoreError),
+    Malformed(Malformed),
+}
+
+impl FrameError {
+    fn at(self, path: &str, offset: u64) -> StoreError {
+        match self {
+            Self::Store(e) => e,
+            Self::Malformed(e) => {
+                let reason = format!(
+                    "the frame's checksum is right and its contents are not ({e}); run `duramen check`"
+                );
+                corruption(path.to_owned(), offset, reason)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for FrameError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<Malformed> for FrameError {
+    fn from(e: Malformed) -> Self {
+        Self::Malformed(e)
+    }
+}
