@@ -106,6 +106,9 @@ impl File for LatchedFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
     use super::super::sim::{Fault, OpKind, SimDisk};
     use super::super::{Disk, Open};
     use super::*;
@@ -172,17 +175,56 @@ mod tests {
         assert!(latch.get().unwrap().starts_with("write f: "));
     }
 
+    /// A file that notices when two syncs of it overlap.
+    struct Overlap {
+        inner: Arc<dyn File>,
+        inside: AtomicUsize,
+        seen: AtomicBool,
+    }
+
+    impl File for Overlap {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.inner.read_at(buf, offset)
+        }
+        fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+            self.inner.write_at(buf, offset)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.inner.set_len(len)
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.inner.len()
+        }
+        fn sync(&self) -> io::Result<()> {
+            let overlaps = self.inside.fetch_add(1, Ordering::SeqCst) > 0;
+            self.seen.fetch_or(overlaps, Ordering::SeqCst);
+            (0..100).for_each(|_| std::thread::yield_now()); // gives the other thread every chance to come in
+            let result = self.inner.sync();
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+            result
+        }
+    }
+
     #[test]
     fn of_two_syncs_at_once_none_succeeds_when_the_first_fails() {
         for _ in 0..50 {
-            let (disk, _latch, file) = latched();
-            file.write_all_at(b"x", 0).unwrap();
+            let disk = SimDisk::new(1);
+            let inner = disk.open("f", Open::Create).unwrap();
+            let overlap =
+                Arc::new(Overlap { inner, inside: AtomicUsize::new(0), seen: AtomicBool::new(false) });
+            let file = LatchedFile::new(Arc::clone(&overlap) as Arc<dyn File>, Latch::new(), "f");
             disk.fail_nth(OpKind::Sync, 1, Fault::Eio);
+            let start = Barrier::new(2);
+            let sync = || {
+                start.wait();
+                file.sync()
+            };
             std::thread::scope(|scope| {
-                let both = [scope.spawn(|| file.sync()), scope.spawn(|| file.sync())];
+                let both = [scope.spawn(sync), scope.spawn(sync)];
                 assert!(both.into_iter().all(|one| one.join().unwrap().is_err()));
             });
             assert_eq!(disk.count(OpKind::Sync), 1);
+            assert!(!overlap.seen.load(Ordering::SeqCst), "two syncs overlapped");
         }
     }
 

@@ -37,6 +37,7 @@ pub enum Open {
 
 /// An open file. Reads and writes at different places may run at the same time; so may `sync`, which covers
 /// the writes that had returned before it was called.
+#[allow(clippy::len_without_is_empty)] // `len` asks the system and can fail: it is not that of a collection
 pub trait File: Send + Sync + 'static {
     /// Reads up to `buf.len()` bytes at `offset`; 0 at or beyond the end.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
