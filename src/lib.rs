@@ -20,8 +20,10 @@
 pub mod clock;
 pub mod codec;
 pub mod command;
+pub mod config;
 pub mod disk;
 pub mod error;
+pub mod glob;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;

@@ -194,7 +194,11 @@ impl<'a> Ctx<'a> {
     pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
         let stats = &self.server.stats;
         let found = self.find(self.session.db, key, true);
-        if found.is_some() { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        if found.is_some() {
+            stats.keyspace_hits.add(1)
+        } else {
+            stats.keyspace_misses.add(1)
+        }
         found.map(|entry| &*entry)
     }
 
@@ -248,7 +252,10 @@ impl<'a> Ctx<'a> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
         self.held.apply(space, &place, &op).map_err(|misfit| {
-            tracing::error!(command = self.command.name, "{misfit}: a command made an op that does not fit its key");
+            tracing::error!(
+                command = self.command.name,
+                "{misfit}: a command made an op that does not fit its key"
+            );
             CommandError::new("ERR internal error: the change was not made")
         })?;
         encode_key_op(&mut self.transaction.body, space, key, &op);
@@ -326,7 +333,10 @@ impl<'a> Ctx<'a> {
     }
 
     fn apply_space(&mut self, op: SpaceOp) -> Result<(), CommandError> {
-        let retired = self.held.apply_space(&op).map_err(|e| CommandError::owned(format!("ERR internal error: {e}")))?;
+        let retired = self
+            .held
+            .apply_space(&op)
+            .map_err(|e| CommandError::owned(format!("ERR internal error: {e}")))?;
         encode_space_op(&mut self.transaction.body, &op);
         self.transaction.retired.extend(retired);
         self.transaction.changes += 1;
@@ -350,7 +360,12 @@ impl<'a> Ctx<'a> {
     }
 
     /// Runs a handler within this context, as a queued command of EXEC is run. Its keys must be among the stripes held.
-    pub fn run_nested(&mut self, command: &'static Command, args: Args<'_>, reply: &mut Reply<'_>) -> super::CommandResult {
+    pub fn run_nested(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> super::CommandResult {
         let outer = std::mem::replace(&mut self.command, command);
         let mark = reply.mark();
         let result = (command.handler)(self, args, reply);

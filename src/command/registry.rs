@@ -41,7 +41,11 @@ impl Registry {
     }
 
     /// A subcommand of a container, with its number.
-    pub fn subcommand(&self, parent: (&'static Command, usize), name: &[u8]) -> Option<(&'static Command, usize)> {
+    pub fn subcommand(
+        &self,
+        parent: (&'static Command, usize),
+        name: &[u8],
+    ) -> Option<(&'static Command, usize)> {
         let at = parent.0.subcommands.iter().position(|c| c.name.as_bytes().eq_ignore_ascii_case(name))?;
         Some((&parent.0.subcommands[at], parent.1 + 1 + at))
     }

@@ -67,7 +67,10 @@ const ERROR_CODES_MAX: usize = 128;
 
 impl Stats {
     pub fn new(commands: usize) -> Self {
-        Self { commands: std::iter::repeat_with(CommandStats::default).take(commands).collect(), ..Self::default() }
+        Self {
+            commands: std::iter::repeat_with(CommandStats::default).take(commands).collect(),
+            ..Self::default()
+        }
     }
 
     /// Counts an error reply by the first word of its text.
@@ -85,7 +88,9 @@ impl Stats {
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         for command in &self.commands {
-            [&command.calls, &command.micros, &command.rejected, &command.failed].map(|c| c.set(0));
+            for counter in [&command.calls, &command.micros, &command.rejected, &command.failed] {
+                counter.set(0);
+            }
         }
         let resettable = [
             &self.connections_received,
@@ -102,7 +107,7 @@ impl Stats {
             &self.query_buffer_limit_disconnections,
             &self.output_buffer_limit_disconnections,
         ];
-        resettable.map(|c| c.set(0));
+        resettable.iter().for_each(|counter| counter.set(0));
         self.errors_by_code.lock().clear();
     }
 }

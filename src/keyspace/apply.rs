@@ -60,7 +60,8 @@ impl Part {
                 self.write_string(key, offset, bytes)
             }
             StringOp::SetBit { offset, bit } => {
-                let byte = usize::try_from(offset / 8).map_err(|_| Misfit("offset over the address space"))?;
+                let byte =
+                    usize::try_from(offset / 8).map_err(|_| Misfit("offset over the address space"))?;
                 let mask = 0x80 >> (offset % 8);
                 let old = self.get(key).and_then(Entry::as_string).and_then(|s| s.get(byte)).copied();
                 let old = old.unwrap_or(0);
@@ -155,7 +156,9 @@ impl Part {
         self.delete(&to);
         let (expire_at, access) = (entry.expire_at(), entry.access());
         let mut renamed = match entry.kind() {
-            Kind::String => Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at),
+            Kind::String => {
+                Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at)
+            }
             _ => Entry::value(tag(&to), to.bytes, entry.into_box().expect("kind says so"), expire_at),
         };
         renamed.set_access(access);

@@ -59,7 +59,10 @@ impl Entry {
     }
 
     fn allocate(tag: u16, kind: Kind, key: &[u8], capacity: usize, expire_at: Option<u64>) -> Self {
-        assert!(key.len() <= STRING_MAX && capacity <= STRING_MAX, "lengths are checked by the limits of requests");
+        assert!(
+            key.len() <= STRING_MAX && capacity <= STRING_MAX,
+            "lengths are checked by the limits of requests"
+        );
         let meta = kind as u32 | if expire_at.is_some() { HAS_EXPIRY } else { 0 };
         let header = Header { meta, key_len: key.len() as u32, val_len: 0, capacity: capacity as u32 };
         let layout = Self::layout_of(&header);
@@ -152,7 +155,8 @@ impl Entry {
     #[inline]
     pub fn expire_at(&self) -> Option<u64> {
         // Sound: the flag says that the eight bytes are there.
-        (self.header().meta & HAS_EXPIRY != 0).then(|| unsafe { self.base().add(HEADER).cast::<u64>().read() })
+        (self.header().meta & HAS_EXPIRY != 0)
+            .then(|| unsafe { self.base().add(HEADER).cast::<u64>().read() })
     }
 
     /// The bytes of a string; `None` for other kinds.

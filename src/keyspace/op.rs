@@ -40,8 +40,14 @@ pub enum Op<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpaceOp {
     /// The database is empty from now on: its old keyspace retires, it gets the new id `space`.
-    Flush { db: u32, space: SpaceId },
-    Swap { a: u32, b: u32 },
+    Flush {
+        db: u32,
+        space: SpaceId,
+    },
+    Swap {
+        a: u32,
+        b: u32,
+    },
 }
 
 /// What a record is made of.
