@@ -1,12 +1,26 @@
 //! The seam to files. Everything that must survive a crash goes through [`Disk`] and [`File`]; nothing else in the crate
-//! touches `std::fs`. `os` is the operating system, `uring` its io_uring path for the log, `sim` a disk that crashes.
+//! touches `std::fs`. `os` is the operating system, `uring` its io_uring path for the log, `fault` makes a failed sync
+//! final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last.
 //!
-//! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`).
+//! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`); a path that is absolute, or has an
+//! empty, `.` or `..` part, is `InvalidInput`.
 //!
 //! What the traits do **not** promise: that anything is on the medium before `sync` (data) and `sync_dir` (names) returned Ok.
 
+pub mod fault;
+pub mod os;
+pub mod prng;
+pub mod sim;
+#[cfg(test)]
+mod tests;
+mod uring;
+
 use std::io;
 use std::sync::Arc;
+
+pub use fault::Latch;
+pub use os::{LogIo, OsDisk};
+pub use sim::SimDisk;
 
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +37,7 @@ pub enum Open {
 
 /// An open file. Reads and writes at different places may run at the same time; so may `sync`, which covers
 /// the writes that had returned before it was called.
+#[allow(clippy::len_without_is_empty)] // `len` asks the system and can fail: it is not that of a collection
 pub trait File: Send + Sync + 'static {
     /// Reads up to `buf.len()` bytes at `offset`; 0 at or beyond the end.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -83,10 +98,22 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Puts the creations, renames and removals in a folder on the medium.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
-    /// Takes the exclusive lock of that file (created if need be); `WouldBlock` if another process has it.
+    /// Takes the exclusive lock of that file (created if need be); `WouldBlock` if it is held already, by another process or
+    /// by this one, with a text that names the holder where it is known.
     fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>>;
     /// Bytes that can still be written before the medium is full.
     fn free_bytes(&self) -> io::Result<u64>;
     /// A name for how log segments are written, for the log and INFO: `io_uring`, `pwrite`, `simulated`.
     fn log_io(&self) -> &'static str;
+}
+
+/// Splits a path into its folder (`""` for the data directory) and its last part, refusing what could leave the data directory.
+fn split(path: &str) -> io::Result<(&str, &str)> {
+    if path.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0')) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("not a path inside the data directory: {path:?}"),
+        ));
+    }
+    Ok(path.rsplit_once('/').unwrap_or(("", path)))
 }

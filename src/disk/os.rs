@@ -1,0 +1,266 @@
+//! The operating system's files. Not promised: protection against another program that changes the data directory while
+//! it is locked.
+
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::uring::{Rings, UringFile};
+use super::{Disk, File, Lock, Open, split};
+
+/// Sessions and queues are nobody else's business: only the owner reads what the server writes.
+const FILE_MODE: u32 = 0o600;
+const DIR_MODE: u32 = 0o700;
+
+/// How files opened with [`Open::Log`] are written and synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogIo {
+    /// `IoUring` where the kernel permits it, else `Blocking`.
+    Auto,
+    /// io_uring, or an error at start.
+    IoUring,
+    /// `pwrite(2)` and `fdatasync(2)`.
+    Blocking,
+}
+
+/// A data directory of the operating system.
+#[derive(Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+    rings: Option<Arc<Rings>>,
+}
+
+impl OsDisk {
+    /// Opens the data directory, made (and its name synced) if it is missing.
+    pub fn open_dir(root: PathBuf, log_io: LogIo) -> io::Result<Self> {
+        create_dir_synced(&root)?;
+        let rings = match log_io {
+            LogIo::Blocking => None,
+            LogIo::IoUring => Some(Rings::probe()?),
+            LogIo::Auto => match Rings::probe() {
+                Ok(rings) => Some(rings),
+                Err(error) => {
+                    tracing::info!("io_uring is not available ({error}): the log uses pwrite and fdatasync");
+                    None
+                }
+            },
+        };
+        Ok(Self { root, rings: rings.map(Arc::new) })
+    }
+
+    /// The process id that the holder of a lock has written into its file. `None` if there is none, or it cannot be read.
+    /// The holder may be gone: only [`Disk::lock`] tells.
+    pub fn lock_holder(&self, path: &str) -> Option<u32> {
+        split(path).ok()?;
+        let mut text = String::new();
+        fs::File::open(self.root.join(path)).ok()?.take(32).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn at(&self, path: &str) -> io::Result<PathBuf> {
+        split(path)?;
+        Ok(self.root.join(path))
+    }
+
+    fn at_dir(&self, dir: &str) -> io::Result<PathBuf> {
+        if dir.is_empty() { Ok(self.root.clone()) } else { self.at(dir) }
+    }
+}
+
+impl Disk for OsDisk {
+    fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(how != Open::Read).create_new(how == Open::Create).mode(FILE_MODE);
+        let file = options.open(self.at(path)?)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(match &self.rings {
+            Some(rings) if how == Open::Log => Arc::new(UringFile::new(file, Arc::clone(rings))),
+            _ => Arc::new(OsFile(file)),
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.at(from)?, self.at(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.at(path)?)
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.at_dir(dir)?)? {
+            let entry = entry?;
+            // Names that are not UTF-8 are none of ours.
+            if let (false, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        let path = self.at(dir)?;
+        match fs::DirBuilder::new().mode(DIR_MODE).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            result => result,
+        }
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        sync_dir_at(&self.at_dir(dir)?)
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(self.at(path)?)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Err(fs::TryLockError::WouldBlock) => {
+                let holder = self
+                    .lock_holder(path)
+                    .map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    format!("{path} is locked by {holder}"),
+                ));
+            }
+        }
+        // The number only serves the other side's error message: a full disk must not keep a server from starting.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
+        Ok(Box::new(OsLock { _file: file }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let path = CString::new(self.root.as_os_str().as_bytes())?;
+        let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+        // SAFETY: `path` ends with NUL, `stat` is writable memory of the size that statvfs(3) fills.
+        if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: statvfs(3) returned 0, so it has filled `stat`.
+        let stat = unsafe { stat.assume_init() };
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn log_io(&self) -> &'static str {
+        if self.rings.is_some() { "io_uring" } else { "pwrite" }
+    }
+}
+
+/// An open file read and written by plain system calls.
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// A `flock(2)`: the kernel lets go of it when the descriptor is closed, at the latest by the death of the process.
+struct OsLock {
+    _file: fs::File,
+}
+
+impl Lock for OsLock {}
+
+fn sync_dir_at(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Makes a folder and those above it; each new name is synced in the folder that holds it.
+fn create_dir_synced(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if parent != Path::new(".") {
+        create_dir_synced(parent)?;
+    }
+    match fs::DirBuilder::new().mode(DIR_MODE).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        result => result?,
+    }
+    sync_dir_at(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::TempDir;
+    use super::*;
+
+    #[test]
+    fn a_missing_data_directory_is_made_with_those_above_it() {
+        let temp = TempDir::new();
+        let root = temp.path().join("a/b/c");
+        let disk = OsDisk::open_dir(root.clone(), LogIo::Blocking).unwrap();
+        assert!(root.is_dir());
+        assert_eq!(disk.log_io(), "pwrite");
+        assert!(disk.free_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_data_directory_is_an_error() {
+        let temp = TempDir::new();
+        let root = temp.path().join("file");
+        fs::write(&root, b"x").unwrap();
+        assert!(OsDisk::open_dir(root, LogIo::Blocking).is_err());
+    }
+
+    #[test]
+    fn the_lock_names_the_process_that_holds_it() {
+        let temp = TempDir::new();
+        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Blocking).unwrap();
+        assert_eq!(disk.lock_holder("LOCK"), None);
+        let held = disk.lock("LOCK").unwrap();
+        assert_eq!(disk.lock_holder("LOCK"), Some(std::process::id()));
+        let refused = disk.lock("LOCK").err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+        drop(held);
+        assert!(disk.lock("LOCK").is_ok());
+    }
+
+    #[test]
+    fn files_are_readable_by_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = TempDir::new();
+        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Blocking).unwrap();
+        disk.open("f", Open::Create).unwrap();
+        assert_eq!(fs::metadata(temp.path().join("f")).unwrap().permissions().mode() & 0o077, 0);
+    }
+}
