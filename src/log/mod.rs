@@ -348,9 +348,10 @@ impl Log {
             match wrote {
                 Wrote::All => {}
                 Wrote::Nothing => break,
-                Wrote::NoSegment => match shared.preparer.lock().step(shared) {
+                Wrote::NoSegment => match shared.preparer.lock().step(shared, false) {
+                    PrepareStep::Made | PrepareStep::Enough => {}
                     PrepareStep::NoSpace => return Err(self.no_space()),
-                    _ => continue,
+                    PrepareStep::Failed | PrepareStep::Stopped => return Err(self.failed()),
                 },
                 Wrote::NoSpace | Wrote::NeedsRoll => return Err(self.no_space()),
                 Wrote::Failed => return Err(self.failed()),

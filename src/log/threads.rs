@@ -119,7 +119,7 @@ fn preparer(shared: &Shared) {
     shared.wake_preparer.is_me();
     let mut retry = Retry(RETRY_MIN);
     while !is_over(shared) {
-        let step = shared.preparer.lock().step(shared);
+        let step = shared.preparer.lock().step(shared, true);
         match step {
             PrepareStep::Made => retry.reset(),
             PrepareStep::Enough => thread::park(),
@@ -158,7 +158,7 @@ impl Shared {
         if self.sync_due_in() == Some(Duration::ZERO) {
             return self.sync_written();
         }
-        if self.preparer.lock().step(self) == PrepareStep::Made {
+        if self.preparer.lock().step(self, false) == PrepareStep::Made {
             return true;
         }
         self.witness_due_in() == Some(Duration::ZERO) && self.write_witness() == Wrote::All
