@@ -1,0 +1,408 @@
+//! The context a handler works in: the locked keys, the record being made, the session, the server.
+//!
+//! Looking a key up raises the reply's LSN to the key's last change, found or not: that is the reply gate. State changes only
+//! through [`Ctx::apply`], which changes memory and adds the op to the record in one step.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use smallvec::SmallVec;
+
+use super::server::Server;
+use super::session::Session;
+use super::{Args, Command};
+use crate::error::CommandError;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::gate::GateTable;
+use crate::keyspace::hash::KeyRef;
+use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
+use crate::keyspace::stripe::{Part, Stripe};
+use crate::keyspace::value::Value;
+use crate::keyspace::{Held, Keyspace};
+use crate::log::Lsn;
+use crate::resp::Reply;
+use crate::types::hash::value::Hash;
+use crate::types::list::value::List;
+
+/// How a blocking command says that nothing came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nil {
+    Bulk,
+    Array,
+}
+
+impl Nil {
+    pub fn write(self, reply: &mut Reply<'_>) {
+        match self {
+            Self::Bulk => reply.null(),
+            Self::Array => reply.null_array(),
+        }
+    }
+}
+
+/// What a blocking command waits for.
+pub struct Block {
+    pub keys: Vec<Box<[u8]>>,
+    /// `None`: for ever.
+    pub timeout_ms: Option<u64>,
+    pub nil: Nil,
+}
+
+/// The record being made, and what has to be done when it is appended. Reused from command to command.
+#[derive(Default)]
+pub struct Transaction {
+    pub body: Vec<u8>,
+    /// Cells of the reply gate that the record's LSN goes into.
+    pub cells: SmallVec<[usize; 4]>,
+    /// Databases whose floor the record's LSN becomes.
+    pub databases: SmallVec<[u32; 2]>,
+    /// The LSN that the reply depends on so far.
+    pub gate: Lsn,
+    /// Keys that somebody waits for and that may be ready now.
+    pub ready: Vec<(u32, Box<[u8]>)>,
+    /// Keyspaces to be dropped where it may take time.
+    pub retired: Vec<Box<Part>>,
+    pub changes: u64,
+}
+
+impl Transaction {
+    pub fn clear(&mut self) {
+        self.body.clear();
+        if self.body.capacity() > 1 << 20 {
+            self.body.shrink_to(1 << 16);
+        }
+        self.cells.clear();
+        self.databases.clear();
+        self.gate = 0;
+        self.ready.clear();
+        self.changes = 0;
+    }
+}
+
+pub struct Ctx<'a> {
+    pub server: &'a Server,
+    pub session: &'a mut Session,
+    pub command: &'static Command,
+    pub transaction: &'a mut Transaction,
+    /// Unix milliseconds: one time for the whole command, EXEC or script.
+    pub now_ms: u64,
+    /// False inside MULTI and scripts: a blocking command then answers nil at once.
+    pub may_block: bool,
+    /// False when nothing may be logged (log failed or out of space): expired keys then merely look absent.
+    pub may_expire: bool,
+    pub block: Option<Block>,
+    /// Set by WAITAOF: (position, time-out, replicas asked for).
+    pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
+    held: Held<'a>,
+    /// The command's keys with their places, found by address.
+    keys: SmallVec<[KeyRef<'a>; 2]>,
+}
+
+impl<'a> Ctx<'a> {
+    pub fn new(
+        server: &'a Server,
+        session: &'a mut Session,
+        command: &'static Command,
+        transaction: &'a mut Transaction,
+        held: Held<'a>,
+        keys: SmallVec<[KeyRef<'a>; 2]>,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            server,
+            session,
+            command,
+            transaction,
+            now_ms,
+            may_block: true,
+            may_expire: true,
+            block: None,
+            wait_durable: None,
+            held,
+            keys,
+        }
+    }
+
+    pub fn held(&self) -> &Held<'a> {
+        &self.held
+    }
+
+    pub fn held_mut(&mut self) -> &mut Held<'a> {
+        &mut self.held
+    }
+
+    pub fn keyspace(&self) -> &'a Keyspace {
+        self.held.keyspace()
+    }
+
+    /// The keyspace of the selected database.
+    #[inline]
+    pub fn space(&self) -> SpaceId {
+        self.keyspace().space(self.session.db)
+    }
+
+    /// Where a key lives. Keys named by the command's key specification were hashed already.
+    #[inline]
+    pub fn place<'k>(&self, key: &'k [u8]) -> KeyRef<'k> {
+        for known in &self.keys {
+            if std::ptr::eq(known.bytes, key) {
+                return KeyRef { bytes: key, hash: known.hash, slot: known.slot };
+            }
+        }
+        self.keyspace().key(key)
+    }
+
+    /// The reply must wait for `lsn`.
+    #[inline]
+    fn raise_gate(&mut self, lsn: Lsn) {
+        self.transaction.gate = self.transaction.gate.max(lsn);
+    }
+
+    /// Makes the reply wait for everything appended so far (KEYS, SCAN, DBSIZE, RANDOMKEY).
+    pub fn depend_on_everything(&mut self) {
+        if let Some(store) = self.server.store.get() {
+            self.raise_gate(store.log.append_lsn());
+        }
+    }
+
+    /// Looks a key up in a database: raises the gate, removes the key if its time has come, counts the access.
+    fn find(&mut self, db: u32, key: &[u8], touch: bool) -> Option<&mut Entry> {
+        let place = self.place(key);
+        let space = self.keyspace().space(db);
+        let cell = GateTable::cell(space, place.hash);
+        self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
+        let expire_at = self.peek(space, &place)?.expire_at();
+        if expire_at.is_some_and(|at| at <= self.now_ms) {
+            if self.may_expire {
+                self.expire_in(db, key);
+            }
+            return None;
+        }
+        let touch = touch && !self.session.no_touch;
+        let clock = self.access_clock();
+        let entry = self.held.shelf_mut(place.slot).stripe.part_mut(space)?.get_mut(&place)?;
+        if touch {
+            entry.set_access(clock);
+        }
+        Some(entry)
+    }
+
+    fn peek(&self, space: SpaceId, place: &KeyRef<'_>) -> Option<&Entry> {
+        self.held.shelf(place.slot).stripe.part(space)?.get(place)
+    }
+
+    /// Seconds, cut to 24 bits: what an entry remembers of its last access.
+    fn access_clock(&self) -> u32 {
+        (self.now_ms / 1000) as u32 & 0xff_ffff
+    }
+
+    /// Removes a key whose time has come, as an op of its own.
+    pub fn expire_in(&mut self, db: u32, key: &[u8]) {
+        if self.apply_in(db, key, Op::Delete).is_ok() {
+            self.server.stats.expired_keys.add(1);
+        }
+    }
+
+    /// The live entry of a key in the selected database, counted as an access and as a hit or a miss.
+    #[inline]
+    pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
+        let stats = &self.server.stats;
+        let found = self.find(self.session.db, key, true);
+        if found.is_some() {
+            stats.keyspace_hits.add(1)
+        } else {
+            stats.keyspace_misses.add(1)
+        }
+        found.map(|entry| &*entry)
+    }
+
+    /// As [`Self::entry`], but leaves no trace: for commands that write, and for OBJECT, TTL, TYPE and the like.
+    #[inline]
+    pub fn entry_quietly(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.find(self.session.db, key, false).map(|entry| &*entry)
+    }
+
+    /// As [`Self::entry_quietly`], in any database.
+    pub fn entry_in(&mut self, db: u32, key: &[u8]) -> Option<&Entry> {
+        self.find(db, key, false).map(|entry| &*entry)
+    }
+
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.entry_quietly(key).is_some()
+    }
+
+    /// The string at a key, for a command that reads. `None` if there is no key.
+    #[inline]
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<&[u8]>, CommandError> {
+        self.entry(key).map(|entry| entry.as_string().ok_or(CommandError::WRONG_TYPE)).transpose()
+    }
+
+    /// The list at a key.
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
+        match self.entry(key).map(Entry::as_value) {
+            None => Ok(None),
+            Some(Some(Value::List(list))) => Ok(Some(list)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The hash at a key. Fields whose time has come are still in it: compare with [`Self::now_ms`].
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        match self.entry(key).map(Entry::as_value) {
+            None => Ok(None),
+            Some(Some(Value::Hash(hash))) => Ok(Some(hash)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// Carries out an op on a key of the selected database and adds it to the record.
+    #[inline]
+    pub fn apply(&mut self, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
+        self.apply_in(self.session.db, key, op)
+    }
+
+    /// Carries out an op on a key of any database and adds it to the record.
+    pub fn apply_in(&mut self, db: u32, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
+        let place = self.place(key);
+        let space = self.keyspace().space(db);
+        self.held.apply(space, &place, &op).map_err(|misfit| {
+            tracing::error!(
+                command = self.command.name,
+                "{misfit}: a command made an op that does not fit its key"
+            );
+            CommandError::new("ERR internal error: the change was not made")
+        })?;
+        encode_key_op(&mut self.transaction.body, space, key, &op);
+        self.touched(db, space, &place);
+        if let Op::Rename { to } = op {
+            let to = self.keyspace().key(to);
+            self.touched(db, space, &to);
+        }
+        Ok(())
+    }
+
+    /// After a change: the gate, those who watch, those who wait.
+    #[inline]
+    fn touched(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) {
+        self.transaction.cells.push(GateTable::cell(space, place.hash));
+        self.transaction.changes += 1;
+        let waiters = &self.held.shelf(place.slot).waiters;
+        waiters.touched(space, place.bytes);
+        if waiters.waiting_for(space, place.bytes).is_some() {
+            self.transaction.ready.push((db, place.bytes.into()));
+        }
+    }
+
+    /// Removes a key. True if it was there.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, CommandError> {
+        if self.exists(key) {
+            self.apply(key, Op::Delete)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Empties a database. The command must hold every stripe.
+    pub fn flush(&mut self, db: u32) -> Result<(), CommandError> {
+        let old = self.keyspace().space(db);
+        let watched = |stripe: &Stripe, key: &[u8]| {
+            let place = self.keyspace().key(key);
+            stripe.part(old).is_some_and(|part| part.get(&place).is_some())
+        };
+        for shelf in self.held.shelves() {
+            for (key, flags) in shelf.waiters.watched_in(old) {
+                if watched(&shelf.stripe, key) {
+                    flags.iter().for_each(|flag| flag.store(true, Relaxed));
+                }
+            }
+        }
+        self.apply_space(SpaceOp::Flush { db, space: self.keyspace().fresh_space() })?;
+        self.transaction.databases.push(db);
+        Ok(())
+    }
+
+    /// Exchanges two databases. The command must hold every stripe.
+    pub fn swap(&mut self, a: u32, b: u32) -> Result<(), CommandError> {
+        let spaces = [self.keyspace().space(a), self.keyspace().space(b)];
+        for shelf in self.held.shelves() {
+            for space in spaces {
+                for (key, flags) in shelf.waiters.watched_in(space) {
+                    let place = self.keyspace().key(key);
+                    let there = |s| shelf.stripe.part(s).is_some_and(|part| part.get(&place).is_some());
+                    if spaces.into_iter().any(there) {
+                        flags.iter().for_each(|flag| flag.store(true, Relaxed));
+                    }
+                }
+            }
+        }
+        self.apply_space(SpaceOp::Swap { a, b })?;
+        self.transaction.databases.extend([a, b]);
+        // What others wait for may be there now.
+        for (db, space) in [a, b].map(|db| (db, self.keyspace().space(db))) {
+            for shelf in self.held.shelves() {
+                self.transaction.ready.extend(shelf.waiters.waited_in(space).map(|key| (db, key.into())));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_space(&mut self, op: SpaceOp) -> Result<(), CommandError> {
+        let retired = self
+            .held
+            .apply_space(&op)
+            .map_err(|e| CommandError::owned(format!("ERR internal error: {e}")))?;
+        encode_space_op(&mut self.transaction.body, &op);
+        self.transaction.retired.extend(retired);
+        self.transaction.changes += 1;
+        Ok(())
+    }
+
+    /// Ends a blocking command that found nothing: it will run again when one of the keys changes, or answer `nil`
+    /// when its time is over. Where a command must not block it answers at once.
+    pub fn wait_for<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        timeout_ms: Option<u64>,
+        nil: Nil,
+        reply: &mut Reply<'_>,
+    ) {
+        if self.may_block {
+            self.block = Some(Block { keys: keys.map(Into::into).collect(), timeout_ms, nil });
+        } else {
+            nil.write(reply);
+        }
+    }
+
+    /// Runs a command within this context, as EXEC runs its queue. Its keys must be among the stripes held.
+    pub fn run_nested(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> super::CommandResult {
+        let outer = std::mem::replace(&mut self.command, command);
+        let mark = reply.mark();
+        let result = (command.handler)(self, args, reply);
+        if result.is_err() {
+            reply.truncate(mark);
+        }
+        self.command = outer;
+        result
+    }
+
+    /// Runs a command within this context for another session: that of a client which waited.
+    pub fn run_as(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> super::CommandResult {
+        // The two sessions change places for the length of the call, so that one context serves both.
+        std::mem::swap(self.session, session);
+        let may_block = std::mem::replace(&mut self.may_block, false);
+        let result = self.run_nested(command, args, reply);
+        self.may_block = may_block;
+        std::mem::swap(self.session, session);
+        result
+    }
+}

@@ -1,0 +1,50 @@
+//! Small readers of arguments, shared by all handlers.
+
+use crate::error::CommandError;
+use crate::resp::number::{parse_f64, parse_i64};
+
+/// An option's name: case does not matter.
+#[inline]
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// A 64-bit integer, or Redis' "value is not an integer or out of range".
+#[inline]
+pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
+    parse_i64(arg).ok_or(CommandError::NOT_INTEGER)
+}
+
+/// A float, or Redis' "value is not a valid float".
+pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
+    parse_f64(arg).ok_or(CommandError::NOT_FLOAT)
+}
+
+/// Turns Redis' possibly negative `start` and `stop` into a range of `len` items; `None` if it is empty.
+pub fn clamp_range(start: i64, stop: i64, len: usize) -> Option<std::ops::Range<usize>> {
+    let len = i64::try_from(len).unwrap_or(i64::MAX);
+    let absolute = |at: i64| if at < 0 { at.saturating_add(len) } else { at };
+    let (start, stop) = (absolute(start).max(0), absolute(stop).min(len - 1));
+    (start <= stop && start < len).then(|| start as usize..stop as usize + 1)
+}
+
+/// Turns an expiry argument into Unix milliseconds. `unit_ms` is 1000 for seconds, 1 for milliseconds; `base_ms` is the time it
+/// counts from (0 for absolute times). `command` names the command in the error of a time out of range.
+pub fn expire_at(arg: &[u8], unit_ms: i64, base_ms: u64, command: &str) -> Result<i64, CommandError> {
+    let invalid = || CommandError::invalid_expire(command);
+    let value = integer(arg)?.checked_mul(unit_ms).ok_or_else(invalid)?;
+    value.checked_add(base_ms as i64).ok_or_else(invalid)
+}
+
+/// A blocking command's time-out in seconds (fractions allowed) as milliseconds; `None` waits for ever.
+pub fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
+    let seconds = parse_f64(arg).ok_or(CommandError::new("ERR timeout is not a float or out of range"))?;
+    let millis = (seconds * 1000.0).ceil();
+    if seconds < 0.0 {
+        return Err(CommandError::new("ERR timeout is negative"));
+    }
+    if !millis.is_finite() || millis > i64::MAX as f64 {
+        return Err(CommandError::new("ERR timeout is out of range"));
+    }
+    Ok((millis > 0.0).then_some(millis as u64))
+}

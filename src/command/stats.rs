@@ -1,0 +1,113 @@
+//! Counters for INFO. Plain relaxed atomics: each is read alone.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that goes up, or is set.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    pub fn max(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What Redis' `cmdstat_*` lines show, of one command.
+#[derive(Debug, Default)]
+pub struct CommandStats {
+    pub calls: Counter,
+    pub micros: Counter,
+    /// Refused before it ran.
+    pub rejected: Counter,
+    /// Ran and replied with an error.
+    pub failed: Counter,
+}
+
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// By command number.
+    pub commands: Vec<CommandStats>,
+    pub connections_received: Counter,
+    pub connections_rejected: Counter,
+    pub commands_processed: Counter,
+    pub net_input_bytes: Counter,
+    pub net_output_bytes: Counter,
+    pub keyspace_hits: Counter,
+    pub keyspace_misses: Counter,
+    pub expired_keys: Counter,
+    pub expired_fields: Counter,
+    pub evicted_keys: Counter,
+    pub error_replies: Counter,
+    pub blocked_clients: Counter,
+    pub unblocked_clients: Counter,
+    pub query_buffer_limit_disconnections: Counter,
+    pub output_buffer_limit_disconnections: Counter,
+    pub transactions: Counter,
+    /// Write commands since the last snapshot (`rdb_changes_since_last_save`).
+    pub dirty: Counter,
+    pub used_memory_peak: Counter,
+    /// Error replies by their code (`ERR`, `WRONGTYPE`, ...), at most a hundred kinds.
+    pub errors_by_code: parking_lot::Mutex<std::collections::BTreeMap<String, u64>>,
+}
+
+const ERROR_CODES_MAX: usize = 128;
+
+impl Stats {
+    pub fn new(commands: usize) -> Self {
+        Self {
+            commands: std::iter::repeat_with(CommandStats::default).take(commands).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts an error reply by the first word of its text.
+    pub fn count_error(&self, text: &str) {
+        self.error_replies.add(1);
+        let code = text.split(' ').next().unwrap_or("ERR");
+        let mut codes = self.errors_by_code.lock();
+        if let Some(count) = codes.get_mut(code) {
+            *count += 1;
+        } else if codes.len() < ERROR_CODES_MAX {
+            codes.insert(code.to_owned(), 1);
+        }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        for command in &self.commands {
+            for counter in [&command.calls, &command.micros, &command.rejected, &command.failed] {
+                counter.set(0);
+            }
+        }
+        let resettable = [
+            &self.connections_received,
+            &self.connections_rejected,
+            &self.commands_processed,
+            &self.net_input_bytes,
+            &self.net_output_bytes,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expired_keys,
+            &self.expired_fields,
+            &self.evicted_keys,
+            &self.error_replies,
+            &self.query_buffer_limit_disconnections,
+            &self.output_buffer_limit_disconnections,
+        ];
+        resettable.iter().for_each(|counter| counter.set(0));
+        self.errors_by_code.lock().clear();
+    }
+}

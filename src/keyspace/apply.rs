@@ -1,0 +1,194 @@
+//! `apply(op)`: the one place where state changes. Live execution, recovery, compaction and replicas all come through here.
+//!
+//! There is no clock here, no randomness, no command: the same ops in the same order make the same keyspace.
+
+use crate::types::Misfit;
+use crate::types::string::value::StringOp;
+
+use super::entry::{Entry, STRING_MAX};
+use super::hash::KeyRef;
+use super::op::{Op, SpaceId};
+use super::stripe::{Part, Stripe};
+use super::value::{Kind, Value};
+
+const NO_KEY: Misfit = Misfit("no such key");
+
+const fn tag(key: &KeyRef<'_>) -> u16 {
+    (key.hash >> 48) as u16
+}
+
+impl Stripe {
+    /// Carries out one op on a key of this stripe. On a misfit nothing has changed.
+    #[inline]
+    pub(super) fn apply(
+        &mut self,
+        space: SpaceId,
+        key: &KeyRef<'_>,
+        op: &Op<'_>,
+        seed: u64,
+    ) -> Result<(), Misfit> {
+        let part = self.part_or_new(space, seed);
+        match op {
+            Op::String(op) => part.apply_string(key, op),
+            Op::Delete => part.delete(key).map(drop).ok_or(NO_KEY),
+            Op::ExpireAt(at) => part.set_expiry(key, Some(*at)),
+            Op::Persist => part.set_expiry(key, None),
+            Op::Rename { to } => part.rename(key, to, seed),
+            Op::List(_) | Op::Hash(_) => part.apply_collection(key, op),
+        }
+    }
+}
+
+impl Part {
+    fn apply_string(&mut self, key: &KeyRef<'_>, op: &StringOp<'_>) -> Result<(), Misfit> {
+        match *op {
+            StringOp::Set { value, expire_at } => {
+                self.store_string(key, value, expire_at);
+                Ok(())
+            }
+            StringOp::Replace { value } => {
+                let expire_at = self.get(key).and_then(Entry::expire_at);
+                self.store_string(key, value, expire_at);
+                Ok(())
+            }
+            StringOp::Append { bytes } => {
+                let len = self.string_len(key)?;
+                self.write_string(key, len, bytes)
+            }
+            StringOp::SetRange { offset, bytes } => {
+                let offset = usize::try_from(offset).map_err(|_| Misfit("offset over the address space"))?;
+                self.write_string(key, offset, bytes)
+            }
+            StringOp::SetBit { offset, bit } => {
+                let byte =
+                    usize::try_from(offset / 8).map_err(|_| Misfit("offset over the address space"))?;
+                let mask = 0x80 >> (offset % 8);
+                let old = self.get(key).and_then(Entry::as_string).and_then(|s| s.get(byte)).copied();
+                let old = old.unwrap_or(0);
+                self.write_string(key, byte, &[if bit { old | mask } else { old & !mask }])
+            }
+        }
+    }
+
+    fn store_string(&mut self, key: &KeyRef<'_>, value: &[u8], expire_at: Option<u64>) {
+        let Some(entry) = self.get_mut(key) else {
+            if let Some(at) = expire_at {
+                self.expiring.insert((at, key.slot, key.hash));
+            }
+            self.insert(key, Entry::string(tag(key), key.bytes, value, expire_at));
+            return;
+        };
+        let old = entry.expire_at();
+        let old_part = entry.as_value().and_then(Value::next_expiry);
+        entry.set_string(value, expire_at);
+        self.reindex(key, old, expire_at);
+        self.reindex_parts(key, old_part, None);
+    }
+
+    fn string_len(&self, key: &KeyRef<'_>) -> Result<usize, Misfit> {
+        match self.get(key) {
+            None => Ok(0),
+            Some(entry) => entry.as_string().map(<[u8]>::len).ok_or(Misfit("not a string")),
+        }
+    }
+
+    /// Writes bytes into a string from `offset` on, which may lie beyond its end.
+    fn write_string(&mut self, key: &KeyRef<'_>, offset: usize, bytes: &[u8]) -> Result<(), Misfit> {
+        let len = self.string_len(key)?;
+        let end = offset.checked_add(bytes.len()).filter(|&end| end <= STRING_MAX);
+        let end = end.ok_or(Misfit("string over the longest length"))?;
+        if self.get(key).is_none() {
+            self.insert(key, Entry::string(tag(key), key.bytes, b"", None));
+        }
+        let entry = self.get_mut(key).expect("found or just inserted");
+        entry.resize_string(end.max(len))[offset..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn apply_collection(&mut self, key: &KeyRef<'_>, op: &Op<'_>) -> Result<(), Misfit> {
+        let Some(entry) = self.get_mut(key) else {
+            let mut value = Value::empty_for(op).ok_or(Misfit("op of no collection"))?;
+            value.apply(op)?;
+            if !value.is_empty() {
+                self.reindex_parts(key, None, value.next_expiry());
+                self.insert(key, Entry::value(tag(key), key.bytes, Box::new(value), None));
+            }
+            return Ok(());
+        };
+        let value = entry.as_value_mut().ok_or(Misfit("a string is there"))?;
+        let old = value.next_expiry();
+        value.apply(op)?;
+        let new = value.next_expiry();
+        if value.is_empty() {
+            // The index still has the expiry from before the op.
+            let expire_at = entry.expire_at();
+            self.reindex(key, expire_at, None);
+            self.reindex_parts(key, old, None);
+            self.remove(key);
+        } else {
+            self.reindex_parts(key, old, new);
+        }
+        Ok(())
+    }
+
+    /// Removes a key from the table and from the indexes.
+    fn delete(&mut self, key: &KeyRef<'_>) -> Option<Entry> {
+        let entry = self.remove(key)?;
+        self.reindex(key, entry.expire_at(), None);
+        self.reindex_parts(key, entry.as_value().and_then(Value::next_expiry), None);
+        Some(entry)
+    }
+
+    fn set_expiry(&mut self, key: &KeyRef<'_>, expire_at: Option<u64>) -> Result<(), Misfit> {
+        let entry = self.get_mut(key).ok_or(NO_KEY)?;
+        let old = entry.expire_at();
+        entry.set_expire_at(expire_at);
+        self.reindex(key, old, expire_at);
+        Ok(())
+    }
+
+    fn rename(&mut self, key: &KeyRef<'_>, to: &[u8], seed: u64) -> Result<(), Misfit> {
+        let to = KeyRef::new(to, seed);
+        if to.slot != key.slot {
+            return Err(Misfit("renamed into another slot"));
+        }
+        let entry = self.delete(key).ok_or(NO_KEY)?;
+        self.delete(&to);
+        let (expire_at, access) = (entry.expire_at(), entry.access());
+        let mut renamed = match entry.kind() {
+            Kind::String => {
+                Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at)
+            }
+            _ => Entry::value(tag(&to), to.bytes, entry.into_box().expect("kind says so"), expire_at),
+        };
+        renamed.set_access(access);
+        self.reindex(&to, None, expire_at);
+        self.reindex_parts(&to, None, renamed.as_value().and_then(Value::next_expiry));
+        self.insert(&to, renamed);
+        Ok(())
+    }
+
+    #[inline]
+    fn reindex(&mut self, key: &KeyRef<'_>, old: Option<u64>, new: Option<u64>) {
+        if old != new {
+            if let Some(at) = old {
+                self.expiring.remove(&(at, key.slot, key.hash));
+            }
+            if let Some(at) = new {
+                self.expiring.insert((at, key.slot, key.hash));
+            }
+        }
+    }
+
+    #[inline]
+    fn reindex_parts(&mut self, key: &KeyRef<'_>, old: Option<u64>, new: Option<u64>) {
+        if old != new {
+            if let Some(at) = old {
+                self.expiring_parts.remove(&(at, key.slot, key.hash));
+            }
+            if let Some(at) = new {
+                self.expiring_parts.insert((at, key.slot, key.hash));
+            }
+        }
+    }
+}

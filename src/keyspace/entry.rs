@@ -1,0 +1,399 @@
+//! One key with its value: a single allocation behind a tagged pointer of eight bytes.
+//!
+//! ```text
+//! pointer   16 bits of the key's hash | 48 bits of address
+//! address-> meta u32 | key_len u32 | val_len u32 | capacity u32 | [expire_at u64] | [Box<Value>] | key | [string]
+//!           meta: kind 4 bits, has expiry, was changed in place, cold, - | 24 bits of access clock
+//! ```
+//!
+//! A string lives behind its key; other types are a boxed [`Value`]. A cold entry (its value is only in a snapshot) will be
+//! this with the cold bit and no value; nothing sets the bit yet.
+
+use super::value::{Kind, Value};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::ptr::{self, NonNull};
+
+#[repr(C)]
+struct Header {
+    meta: u32,
+    key_len: u32,
+    val_len: u32,
+    capacity: u32,
+}
+
+const HEADER: usize = size_of::<Header>();
+const KIND_MASK: u32 = 0xf;
+const HAS_EXPIRY: u32 = 1 << 4;
+const CHANGED_IN_PLACE: u32 = 1 << 5;
+const ACCESS_SHIFT: u32 = 8;
+const TAG_SHIFT: u32 = 48;
+const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
+
+/// Longest string value, and longest key, in bytes.
+pub const STRING_MAX: usize = u32::MAX as usize - 4096;
+
+/// An owned key with its value. Invariant: the pointer without its tag is an allocation of `layout()` whose header, key and
+/// value are initialised; a non-string kind has a `Box<Value>` of that kind that nothing else owns.
+pub struct Entry(NonNull<Header>);
+
+// An entry owns what it points to, like a Box; Value is Send and Sync.
+unsafe impl Send for Entry {}
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// A string. `tag` is the top 16 bits of the key's hash.
+    pub fn string(tag: u16, key: &[u8], value: &[u8], expire_at: Option<u64>) -> Self {
+        let mut entry = Self::allocate(tag, Kind::String, key, value.len(), expire_at);
+        // Sound: `allocate` reserved `value.len()` bytes behind the key.
+        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), entry.string_start(), value.len()) };
+        entry.header_mut().val_len = value.len() as u32;
+        entry
+    }
+
+    /// Any other type.
+    pub fn value(tag: u16, key: &[u8], value: Box<Value>, expire_at: Option<u64>) -> Self {
+        let entry = Self::allocate(tag, value.kind(), key, 0, expire_at);
+        // Sound: `allocate` left room for the box pointer of a non-string.
+        unsafe { entry.box_slot().write_unaligned(Box::into_raw(value)) };
+        entry
+    }
+
+    fn allocate(tag: u16, kind: Kind, key: &[u8], capacity: usize, expire_at: Option<u64>) -> Self {
+        assert!(
+            key.len() <= STRING_MAX && capacity <= STRING_MAX,
+            "lengths are checked by the limits of requests"
+        );
+        let meta = kind as u32 | if expire_at.is_some() { HAS_EXPIRY } else { 0 };
+        let header = Header { meta, key_len: key.len() as u32, val_len: 0, capacity: capacity as u32 };
+        let layout = Self::layout_of(&header);
+        // Sound: the size is at least that of the header, never zero.
+        let raw = unsafe { alloc(layout) };
+        let Some(raw) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(layout) };
+        assert!(raw.as_ptr().addr() & !ADDRESS_MASK == 0, "user addresses have at most 48 bits");
+        // Sound: freshly allocated with room for the header.
+        unsafe { raw.as_ptr().write(header) };
+        let entry = Self(tagged(raw, tag));
+        if let Some(at) = expire_at {
+            // Sound: HAS_EXPIRY reserved these eight bytes behind the header.
+            unsafe { entry.base().add(HEADER).cast::<u64>().write(at) };
+        }
+        // Sound: the layout has `key.len()` bytes at `key_start`.
+        unsafe { ptr::copy_nonoverlapping(key.as_ptr(), entry.key_start(), key.len()) };
+        entry
+    }
+
+    fn layout_of(header: &Header) -> Layout {
+        let size = HEADER + Self::prefix_of(header) + header.key_len as usize + header.capacity as usize;
+        Layout::from_size_align(size, 8).expect("two lengths below 4 GiB fit the address space")
+    }
+
+    /// Bytes between the header and the key.
+    fn prefix_of(header: &Header) -> usize {
+        let expiry = if header.meta & HAS_EXPIRY != 0 { 8 } else { 0 };
+        let boxed = if header.meta & KIND_MASK == Kind::String as u32 { 0 } else { 8 };
+        expiry + boxed
+    }
+
+    #[inline]
+    fn pointer(&self) -> *mut Header {
+        self.0.as_ptr().map_addr(|a| a & ADDRESS_MASK)
+    }
+
+    #[inline]
+    fn base(&self) -> *mut u8 {
+        self.pointer().cast()
+    }
+
+    #[inline]
+    fn header(&self) -> &Header {
+        // Sound by the type's invariant.
+        unsafe { &*self.pointer() }
+    }
+
+    #[inline]
+    fn header_mut(&mut self) -> &mut Header {
+        // Sound by the type's invariant.
+        unsafe { &mut *self.pointer() }
+    }
+
+    #[inline]
+    fn key_start(&self) -> *mut u8 {
+        // Sound: the prefix is inside the allocation.
+        unsafe { self.base().add(HEADER + Self::prefix_of(self.header())) }
+    }
+
+    #[inline]
+    fn string_start(&self) -> *mut u8 {
+        // Sound: the key is inside the allocation.
+        unsafe { self.key_start().add(self.header().key_len as usize) }
+    }
+
+    fn box_slot(&self) -> *mut *mut Value {
+        let expiry = if self.header().meta & HAS_EXPIRY != 0 { 8 } else { 0 };
+        // Sound: a non-string has eight bytes there.
+        unsafe { self.base().add(HEADER + expiry).cast() }
+    }
+
+    /// The top 16 bits of the key's hash.
+    #[inline]
+    pub fn tag(&self) -> u16 {
+        (self.0.as_ptr().addr() >> TAG_SHIFT) as u16
+    }
+
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        // Sound by the type's invariant.
+        unsafe { std::slice::from_raw_parts(self.key_start(), self.header().key_len as usize) }
+    }
+
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::from_bits(self.header().meta & KIND_MASK)
+    }
+
+    /// Unix time in milliseconds at which the key ceases to be.
+    #[inline]
+    pub fn expire_at(&self) -> Option<u64> {
+        // Sound: the flag says that the eight bytes are there.
+        (self.header().meta & HAS_EXPIRY != 0)
+            .then(|| unsafe { self.base().add(HEADER).cast::<u64>().read() })
+    }
+
+    /// The bytes of a string; `None` for other kinds.
+    #[inline]
+    pub fn as_string(&self) -> Option<&[u8]> {
+        let header = self.header();
+        (header.meta & KIND_MASK == Kind::String as u32)
+            // Sound by the type's invariant.
+            .then(|| unsafe { std::slice::from_raw_parts(self.string_start(), header.val_len as usize) })
+    }
+
+    /// The value of anything but a string.
+    pub fn as_value(&self) -> Option<&Value> {
+        // Sound by the type's invariant.
+        (self.kind() != Kind::String).then(|| unsafe { &*self.box_slot().read_unaligned() })
+    }
+
+    pub fn as_value_mut(&mut self) -> Option<&mut Value> {
+        // Sound by the type's invariant; `&mut self` makes it the only reference.
+        (self.kind() != Kind::String).then(|| unsafe { &mut *self.box_slot().read_unaligned() })
+    }
+
+    /// True once a string was appended to or written into: Redis calls its encoding `raw` from then on.
+    pub fn changed_in_place(&self) -> bool {
+        self.header().meta & CHANGED_IN_PLACE != 0
+    }
+
+    /// 24 bits of the eviction policy's access clock.
+    pub fn access(&self) -> u32 {
+        self.header().meta >> ACCESS_SHIFT
+    }
+
+    #[inline]
+    pub fn set_access(&mut self, clock: u32) {
+        let meta = &mut self.header_mut().meta;
+        *meta = *meta & ((1 << ACCESS_SHIFT) - 1) | clock << ACCESS_SHIFT;
+    }
+
+    /// Replaces the value, of whatever kind, by a string.
+    pub fn set_string(&mut self, value: &[u8], expire_at: Option<u64>) {
+        let header = self.header();
+        let capacity = header.capacity as usize;
+        let in_place = self.kind() == Kind::String
+            && (header.meta & HAS_EXPIRY != 0) == expire_at.is_some()
+            && value.len() <= capacity
+            && capacity - value.len() <= 32 + capacity / 4;
+        if !in_place {
+            let mut fresh = Self::string(self.tag(), self.key(), value, expire_at);
+            fresh.set_access(self.access());
+            *self = fresh;
+            return;
+        }
+        if let Some(at) = expire_at {
+            // Sound: checked above that the expiry's bytes are there.
+            unsafe { self.base().add(HEADER).cast::<u64>().write(at) };
+        }
+        // Sound: checked above that the value fits the capacity.
+        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), self.string_start(), value.len()) };
+        let header = self.header_mut();
+        header.val_len = value.len() as u32;
+        header.meta &= !CHANGED_IN_PLACE;
+    }
+
+    pub fn set_expire_at(&mut self, expire_at: Option<u64>) {
+        let had = self.header().meta & HAS_EXPIRY != 0;
+        match (had, expire_at) {
+            (false, None) => {}
+            (true, Some(at)) => {
+                // Sound: the flag says that the eight bytes are there.
+                unsafe { self.base().add(HEADER).cast::<u64>().write(at) };
+            }
+            _ => self.rebuild_with(expire_at),
+        }
+    }
+
+    fn rebuild_with(&mut self, expire_at: Option<u64>) {
+        let flags = self.header().meta & (CHANGED_IN_PLACE | u32::MAX << ACCESS_SHIFT);
+        let mut fresh = match self.as_string() {
+            Some(value) => Self::string(self.tag(), self.key(), value, expire_at),
+            None => {
+                let boxed = self.take_box();
+                Self::value(self.tag(), self.key(), boxed, expire_at)
+            }
+        };
+        fresh.header_mut().meta |= flags;
+        *self = fresh;
+    }
+
+    /// Moves the box out and leaves an empty string behind, so that the drop that follows frees only the allocation.
+    fn take_box(&mut self) -> Box<Value> {
+        // Sound: callers checked that the kind is not a string.
+        let boxed = unsafe { Box::from_raw(self.box_slot().read_unaligned()) };
+        // The layout must not change: the eight bytes of the box count as string capacity from now on.
+        let header = self.header_mut();
+        header.meta = header.meta & !KIND_MASK | Kind::String as u32;
+        header.capacity += 8;
+        // The key now reads eight bytes early; move it there.
+        let len = header.key_len as usize;
+        // Sound: both ranges lie inside the allocation.
+        unsafe {
+            let to = self.key_start();
+            ptr::copy(to.add(8), to, len);
+        }
+        boxed
+    }
+
+    /// The value for a move to another key; the entry is consumed.
+    pub fn into_box(mut self) -> Option<Box<Value>> {
+        (self.kind() != Kind::String).then(|| self.take_box())
+    }
+
+    /// Makes the string `len` bytes long (zeros behind what was there) and lends it for writing. Strings only.
+    pub fn resize_string(&mut self, len: usize) -> &mut [u8] {
+        assert!(self.kind() == Kind::String && len <= STRING_MAX, "callers check kind and length");
+        let header = self.header();
+        let old_len = header.val_len as usize;
+        if len > header.capacity as usize {
+            // Doubling up to 1 MiB ahead keeps appends amortised without wasting half of a big string.
+            let capacity = (len + len.min(1 << 20)).min(STRING_MAX);
+            let old = Self::layout_of(header);
+            let size = old.size() - header.capacity as usize + capacity;
+            // Sound: same allocator and layout as `allocate`; the new size is larger and not zero.
+            let raw = unsafe { realloc(self.base(), old, size) };
+            let Some(raw) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(old) };
+            assert!(raw.as_ptr().addr() & !ADDRESS_MASK == 0, "user addresses have at most 48 bits");
+            self.0 = tagged(raw, self.tag());
+            self.header_mut().capacity = capacity as u32;
+        }
+        let header = self.header_mut();
+        header.val_len = len as u32;
+        header.meta |= CHANGED_IN_PLACE;
+        let start = self.string_start();
+        // Sound: `len` bytes are inside the capacity; those behind the old length are zeroed before they are lent.
+        unsafe {
+            if len > old_len {
+                ptr::write_bytes(start.add(old_len), 0, len - old_len);
+            }
+            std::slice::from_raw_parts_mut(start, len)
+        }
+    }
+
+    /// Bytes of memory behind this entry: its allocation and its value's.
+    pub fn heap_bytes(&self) -> usize {
+        Self::layout_of(self.header()).size() + self.as_value().map_or(0, Value::heap_bytes)
+    }
+}
+
+fn tagged(raw: NonNull<Header>, tag: u16) -> NonNull<Header> {
+    raw.map_addr(|a| a | usize::from(tag) << TAG_SHIFT)
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.kind() != Kind::String {
+            // Sound: the entry owns the box and is going away.
+            drop(unsafe { Box::from_raw(self.box_slot().read_unaligned()) });
+        }
+        let layout = Self::layout_of(self.header());
+        // Sound: allocated with this layout.
+        unsafe { dealloc(self.base(), layout) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::hash::value::Hash;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Set(Vec<u8>, Option<u64>),
+        Expire(Option<u64>),
+        Resize(usize, u8),
+        Access(u32),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..200);
+        proptest::collection::vec(
+            prop_oneof![
+                (bytes, any::<Option<u64>>()).prop_map(|(b, e)| Step::Set(b, e)),
+                any::<Option<u64>>().prop_map(Step::Expire),
+                (0usize..300, any::<u8>()).prop_map(|(n, b)| Step::Resize(n, b)),
+                (0u32..1 << 24).prop_map(Step::Access),
+            ],
+            0..30,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_behaves_like_its_model(key in any::<Vec<u8>>(), tag in any::<u16>(), steps in steps()) {
+            let mut entry = Entry::string(tag, &key, b"start", None);
+            let (mut value, mut expire, mut access) = (b"start".to_vec(), None, 0);
+            for step in steps {
+                match step {
+                    Step::Set(bytes, at) => {
+                        entry.set_string(&bytes, at);
+                        (value, expire) = (bytes, at);
+                    }
+                    Step::Expire(at) => {
+                        entry.set_expire_at(at);
+                        expire = at;
+                    }
+                    Step::Resize(len, fill) => {
+                        let bytes = entry.resize_string(len);
+                        value.resize(len, 0);
+                        prop_assert_eq!(&*bytes, &value[..]);
+                        bytes.fill(fill);
+                        value.fill(fill);
+                    }
+                    Step::Access(clock) => {
+                        entry.set_access(clock);
+                        access = clock;
+                    }
+                }
+                prop_assert_eq!(entry.key(), &key[..]);
+                prop_assert_eq!(entry.tag(), tag);
+                prop_assert_eq!(entry.as_string(), Some(&value[..]));
+                prop_assert_eq!(entry.expire_at(), expire);
+                prop_assert_eq!(entry.access(), access);
+            }
+        }
+    }
+
+    #[test]
+    fn a_boxed_value_survives_expiry_changes_and_becomes_a_string() {
+        let mut entry = Entry::value(9, b"key", Box::new(Value::Hash(Hash::default())), None);
+        entry.set_expire_at(Some(5));
+        assert_eq!((entry.key(), entry.expire_at(), entry.kind()), (&b"key"[..], Some(5), Kind::Hash));
+        entry.set_expire_at(None);
+        assert!(entry.as_value().is_some() && entry.as_string().is_none());
+        entry.set_string(b"now a string", Some(7));
+        assert_eq!(entry.as_string(), Some(&b"now a string"[..]));
+        assert_eq!(entry.key(), b"key");
+        let boxed = Entry::value(1, b"k", Box::new(Value::Hash(Hash::default())), Some(1)).into_box();
+        assert!(boxed.is_some());
+    }
+}

@@ -1,0 +1,165 @@
+//! A stripe: the part of every keyspace whose slots share one lock.
+
+use std::collections::BTreeSet;
+
+use super::entry::Entry;
+use super::hash::{KeyRef, SLOTS};
+use super::op::SpaceId;
+use super::table::SlotTable;
+
+/// Number of stripes. Enough that a few workers seldom meet, few enough that locking all of them costs about a microsecond.
+pub const STRIPES: usize = 64;
+const SLOTS_PER_STRIPE: usize = SLOTS / STRIPES;
+
+/// The stripe of a slot: neighbouring slots share one, so that a stripe is a range of slots.
+pub const fn stripe_of(slot: u16) -> usize {
+    slot as usize / SLOTS_PER_STRIPE
+}
+
+/// A key in the order of expiry: (Unix milliseconds, slot, hash).
+pub type Deadline = (u64, u16, u64);
+
+/// One keyspace's share of a stripe.
+pub struct Part {
+    slots: Vec<Option<Box<SlotTable>>>,
+    len: usize,
+    seed: u64,
+    /// Every key with an expiry time, exactly.
+    pub(super) expiring: BTreeSet<Deadline>,
+    /// Every key of which a part (a hash field) has an expiry time: the first of them, exactly.
+    pub(super) expiring_parts: BTreeSet<Deadline>,
+}
+
+impl Part {
+    fn new(seed: u64) -> Self {
+        Self {
+            slots: std::iter::repeat_with(|| None).take(SLOTS_PER_STRIPE).collect(),
+            len: 0,
+            seed,
+            expiring: BTreeSet::new(),
+            expiring_parts: BTreeSet::new(),
+        }
+    }
+
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Keys that have an expiry time.
+    pub fn expiring_len(&self) -> usize {
+        self.expiring.len()
+    }
+
+    #[inline]
+    pub fn get(&self, key: &KeyRef<'_>) -> Option<&Entry> {
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].as_ref()?.get(key.bytes, key.hash)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, key: &KeyRef<'_>) -> Option<&mut Entry> {
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].as_mut()?.get_mut(key.bytes, key.hash)
+    }
+
+    pub(super) fn insert(&mut self, key: &KeyRef<'_>, entry: Entry) {
+        let table = self.slots[key.slot as usize % SLOTS_PER_STRIPE].get_or_insert_default();
+        table.insert(entry, key.hash, self.seed);
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, key: &KeyRef<'_>) -> Option<Entry> {
+        let slot = &mut self.slots[key.slot as usize % SLOTS_PER_STRIPE];
+        let table = slot.as_mut()?;
+        let entry = table.remove(key.bytes, key.hash, self.seed)?;
+        if table.is_empty() {
+            *slot = None;
+        }
+        self.len -= 1;
+        Some(entry)
+    }
+
+    /// The table of a slot of this stripe, if it has keys.
+    pub fn slot(&self, slot: u16) -> Option<&SlotTable> {
+        self.slots[slot as usize % SLOTS_PER_STRIPE].as_deref()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().flatten().flat_map(|table| table.iter())
+    }
+
+    /// The n-th key in an arbitrary but fixed order.
+    pub fn nth(&self, mut n: usize) -> Option<&Entry> {
+        for table in self.slots.iter().flatten() {
+            if n < table.len() {
+                return table.nth(n);
+            }
+            n -= table.len();
+        }
+        None
+    }
+
+    /// Keys whose expiry time is at most `now_ms`, oldest first, at most `max` of them.
+    pub fn expired(&self, now_ms: u64, max: usize) -> Vec<Vec<u8>> {
+        self.due(&self.expiring, now_ms, max)
+    }
+
+    /// Keys with parts whose expiry time is at most `now_ms`.
+    pub fn with_expired_parts(&self, now_ms: u64, max: usize) -> Vec<Vec<u8>> {
+        self.due(&self.expiring_parts, now_ms, max)
+    }
+
+    fn due(&self, index: &BTreeSet<Deadline>, now_ms: u64, max: usize) -> Vec<Vec<u8>> {
+        index
+            .iter()
+            .take_while(|deadline| deadline.0 <= now_ms)
+            .take(max)
+            .filter_map(|&(_, slot, hash)| {
+                let table = self.slot(slot)?;
+                table.with_hash(hash, self.seed).map(|entry| entry.key().to_vec())
+            })
+            .collect()
+    }
+}
+
+/// What one lock protects.
+#[derive(Default)]
+pub struct Stripe {
+    parts: Vec<(SpaceId, Box<Part>)>,
+}
+
+impl Stripe {
+    #[inline]
+    pub fn part(&self, space: SpaceId) -> Option<&Part> {
+        self.parts.iter().find(|(id, _)| *id == space).map(|(_, part)| &**part)
+    }
+
+    #[inline]
+    pub fn part_mut(&mut self, space: SpaceId) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|(id, _)| *id == space).map(|(_, part)| &mut **part)
+    }
+
+    #[inline]
+    pub(super) fn part_or_new(&mut self, space: SpaceId, seed: u64) -> &mut Part {
+        let at = match self.parts.iter().position(|(id, _)| *id == space) {
+            Some(at) => at,
+            None => {
+                self.parts.push((space, Box::new(Part::new(seed))));
+                self.parts.len() - 1
+            }
+        };
+        &mut self.parts[at].1
+    }
+
+    /// Takes a retired keyspace out; dropping it may take long and is the caller's to do elsewhere.
+    pub(super) fn retire(&mut self, space: SpaceId) -> Option<Box<Part>> {
+        let at = self.parts.iter().position(|(id, _)| *id == space)?;
+        Some(self.parts.swap_remove(at).1)
+    }
+
+    pub fn spaces(&self) -> impl Iterator<Item = SpaceId> {
+        self.parts.iter().map(|(id, _)| *id)
+    }
+}

@@ -1,0 +1,249 @@
+//! The keys of one slot: linear hashing over small pages of tagged entry pointers.
+//!
+//! It grows one page at a time, so no insert ever pauses for more than a page. A key's page is given by the low bits of its
+//! hash; the order of traversal is that of the bit-reversed hash, which splitting and merging of pages refine but never
+//! change: a cursor in that order misses nothing that was there all along, however often the table grew or shrank meanwhile.
+
+use super::entry::Entry;
+use super::hash::hash_bytes;
+
+/// Entries a page holds on average when the table grows.
+const LOAD: usize = 14;
+
+#[derive(Default)]
+pub struct SlotTable {
+    pages: Vec<Vec<Entry>>,
+    len: usize,
+}
+
+/// Position of a hash in the order of traversal.
+const fn order(hash: u64) -> u64 {
+    hash.reverse_bits()
+}
+
+const fn tag(hash: u64) -> u16 {
+    (hash >> 48) as u16
+}
+
+impl SlotTable {
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The page of a hash among `pages` (not 0) pages.
+    #[inline]
+    fn page_of(hash: u64, pages: usize) -> usize {
+        let mask = pages.next_power_of_two() - 1;
+        let index = hash as usize & mask;
+        if index < pages { index } else { index & (mask >> 1) }
+    }
+
+    #[inline]
+    fn position(&self, key: &[u8], hash: u64) -> Option<(usize, usize)> {
+        if self.pages.is_empty() {
+            return None;
+        }
+        let page = Self::page_of(hash, self.pages.len());
+        let tag = tag(hash);
+        self.pages[page].iter().position(|e| e.tag() == tag && e.key() == key).map(|at| (page, at))
+    }
+
+    #[inline]
+    pub fn get(&self, key: &[u8], hash: u64) -> Option<&Entry> {
+        self.position(key, hash).map(|(page, at)| &self.pages[page][at])
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, key: &[u8], hash: u64) -> Option<&mut Entry> {
+        self.position(key, hash).map(|(page, at)| &mut self.pages[page][at])
+    }
+
+    /// Adds an entry whose key is not there yet. `seed` is that of the hash.
+    pub fn insert(&mut self, entry: Entry, hash: u64, seed: u64) {
+        debug_assert!(self.get(entry.key(), hash).is_none(), "callers look first");
+        if self.pages.is_empty() {
+            self.pages.push(Vec::new());
+        }
+        let page = Self::page_of(hash, self.pages.len());
+        push_tight(&mut self.pages[page], entry);
+        self.len += 1;
+        if self.len > self.pages.len() * LOAD {
+            self.split(seed);
+        }
+    }
+
+    pub fn remove(&mut self, key: &[u8], hash: u64, seed: u64) -> Option<Entry> {
+        let (page, at) = self.position(key, hash)?;
+        let page = &mut self.pages[page];
+        let entry = page.swap_remove(at);
+        if page.len() + 8 < page.capacity() {
+            page.shrink_to(page.len() + 2);
+        }
+        self.len -= 1;
+        if self.pages.len() > 1 && self.len < self.pages.len() * (LOAD / 3) {
+            self.merge(seed);
+        }
+        Some(entry)
+    }
+
+    /// One page more: the page whose turn it is gives away the keys that belong to the new one.
+    fn split(&mut self, seed: u64) {
+        let pages = self.pages.len() + 1;
+        let parent = (pages - 1) ^ (1 << (pages - 1).ilog2());
+        let (mut stay, mut go) = (Vec::new(), Vec::new());
+        for entry in std::mem::take(&mut self.pages[parent]) {
+            let home = Self::page_of(hash_bytes(entry.key(), seed), pages);
+            push_tight(if home == parent { &mut stay } else { &mut go }, entry);
+        }
+        self.pages[parent] = stay;
+        self.pages.push(go);
+    }
+
+    /// One page less: the last page's keys go back to where they were split from.
+    fn merge(&mut self, _seed: u64) {
+        let Some(last) = self.pages.pop() else { return };
+        let parent = self.pages.len() ^ (1 << self.pages.len().ilog2());
+        for entry in last {
+            push_tight(&mut self.pages[parent], entry);
+        }
+        if self.pages.capacity() > self.pages.len() * 4 {
+            self.pages.shrink_to(self.pages.len() * 2);
+        }
+    }
+
+    /// Visits the keys of one page: the one that `from` (a position in the order of traversal) lies in, leaving out what
+    /// comes before `from`. Returns where the next page begins, `None` at the end.
+    pub fn scan_page(&self, from: u64, seed: u64, visit: &mut dyn FnMut(&Entry)) -> Option<u64> {
+        if self.pages.is_empty() {
+            return None;
+        }
+        let pages = self.pages.len();
+        let page = Self::page_of(order(from), pages);
+        for entry in &self.pages[page] {
+            if from == 0 || order(hash_bytes(entry.key(), seed)) >= from {
+                visit(entry);
+            }
+        }
+        // A page is named by as many low bits as its own last split looked at.
+        let mask = pages.next_power_of_two() - 1;
+        let half = mask >> 1;
+        let bits = if page > half || (page | (half + 1)) < pages { mask } else { half }.count_ones();
+        if bits == 0 {
+            return None;
+        }
+        let step = 1u64 << (64 - bits);
+        (from & !(step - 1)).checked_add(step)
+    }
+
+    /// An entry by its hash alone; of two keys with one hash either may be returned.
+    pub fn with_hash(&self, hash: u64, seed: u64) -> Option<&Entry> {
+        if self.pages.is_empty() {
+            return None;
+        }
+        let page = &self.pages[Self::page_of(hash, self.pages.len())];
+        page.iter().find(|e| e.tag() == tag(hash) && hash_bytes(e.key(), seed) == hash)
+    }
+
+    /// All entries, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.pages.iter().flatten()
+    }
+
+    /// The n-th entry in the order of `iter`.
+    pub fn nth(&self, mut n: usize) -> Option<&Entry> {
+        for page in &self.pages {
+            match page.get(n) {
+                Some(entry) => return Some(entry),
+                None => n -= page.len(),
+            }
+        }
+        None
+    }
+
+    /// Bytes of heap memory of the table itself.
+    pub fn heap_bytes(&self) -> usize {
+        let slots: usize = self.pages.iter().map(|page| page.capacity() * size_of::<Entry>()).sum();
+        slots + self.pages.capacity() * size_of::<Vec<Entry>>()
+    }
+}
+
+/// Pushes without the doubling of `Vec`: pages stay nearly full, and memory per key low.
+fn push_tight(page: &mut Vec<Entry>, entry: Entry) {
+    if page.len() == page.capacity() {
+        page.reserve_exact(if page.is_empty() { 1 } else { 2 });
+    }
+    page.push(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
+
+    const SEED: u64 = 42;
+
+    fn insert(table: &mut SlotTable, key: &[u8]) {
+        let hash = hash_bytes(key, SEED);
+        if table.get(key, hash).is_none() {
+            table.insert(Entry::string((hash >> 48) as u16, key, key, None), hash, SEED);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_behaves_like_a_map(steps in proptest::collection::vec((any::<bool>(), 0u16..600), 0..3000)) {
+            let mut table = SlotTable::default();
+            let mut model = HashMap::new();
+            for (add, number) in steps {
+                let key = number.to_string().into_bytes();
+                if add {
+                    insert(&mut table, &key);
+                    model.insert(key, ());
+                } else {
+                    let removed = table.remove(&key, hash_bytes(&key, SEED), SEED);
+                    prop_assert_eq!(removed.is_some(), model.remove(&key).is_some());
+                }
+                prop_assert_eq!(table.len(), model.len());
+            }
+            for key in model.keys() {
+                prop_assert!(table.get(key, hash_bytes(key, SEED)).is_some());
+            }
+            prop_assert_eq!(table.iter().count(), model.len());
+        }
+
+        #[test]
+        fn a_scan_misses_nothing_while_the_table_grows_and_shrinks(
+            stable in 1u32..400, sizes in proptest::collection::vec(0u32..2000, 1..60)
+        ) {
+            let mut table = SlotTable::default();
+            for n in 0..stable {
+                insert(&mut table, format!("stable:{n}").as_bytes());
+            }
+            let mut seen = HashSet::new();
+            let (mut from, mut size, mut turns) = (Some(0), 0u32, 0);
+            while let Some(at) = from {
+                from = table.scan_page(at, SEED, &mut |e| { seen.insert(e.key().to_vec()); });
+                prop_assert!(from.is_none_or(|next| next > at), "a scan always gets on");
+                let goal = sizes[turns % sizes.len()];
+                turns += 1;
+                while size < goal {
+                    insert(&mut table, format!("filler:{size}").as_bytes());
+                    size += 1;
+                }
+                while size > goal {
+                    size -= 1;
+                    let key = format!("filler:{size}").into_bytes();
+                    table.remove(&key, hash_bytes(&key, SEED), SEED);
+                }
+            }
+            for n in 0..stable {
+                prop_assert!(seen.contains(format!("stable:{n}").as_bytes()), "stable:{n} was missed");
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Stub: replaced by the type's owner.
+use crate::command::Command;
+
+pub static COMMANDS: &[Command] = &[];

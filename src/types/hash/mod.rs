@@ -1,0 +1,4 @@
+//! The hash type.
+
+pub mod commands;
+pub mod value;

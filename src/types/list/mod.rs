@@ -1,0 +1,4 @@
+//! The list type.
+
+pub mod commands;
+pub mod value;

@@ -1,0 +1,4 @@
+//! Strings, and bitmaps in strings.
+
+pub mod commands;
+pub mod value;
