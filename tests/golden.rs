@@ -10,6 +10,7 @@
 //! 2<                           what connection 2 receives without having sent anything more
 //! ~> KEYS *                    arrays are compared sorted, at every depth
 //! %> HGETALL h                 a flat array of pairs is compared sorted by pairs
+//! .> BLPOP list 0.01           the reply is waited for, though the command blocks
 //! ?> EXISTS k                  repeated until the reply is as expected, or time is up
 //! ! flush                      FLUSHALL on a side connection
 //! ! config name value          CONFIG SET, taken back at the end of the script
@@ -119,6 +120,7 @@ enum Mode {
     Sorted,
     SortedPairs,
     Eventually,
+    Patient,
 }
 
 fn parse(text: &str) -> Result<Script, String> {
@@ -151,6 +153,7 @@ fn parse_step(line: &str, line_number: usize) -> Result<Option<Step>, String> {
     let (mode, rest) = match rest.as_bytes() {
         [b'~', b'>', ..] => (Mode::Sorted, &rest[1..]),
         [b'%', b'>', ..] => (Mode::SortedPairs, &rest[1..]),
+        [b'.', b'>', ..] => (Mode::Patient, &rest[1..]),
         [b'?', b'>', ..] => (Mode::Eventually, &rest[1..]),
         _ => (Mode::Exact, rest),
     };
@@ -227,7 +230,7 @@ impl<'a> Run<'a> {
             }
         }
         self.complain_about_unread(&mut mismatches);
-        if mismatches.is_empty() { Ok(items) } else { Err(mismatches.join("\n")) }
+        if mismatches.is_empty() || update { Ok(items) } else { Err(mismatches.join("\n")) }
     }
 
     fn complain_about_unread(&mut self, mismatches: &mut Vec<String>) {
@@ -284,7 +287,8 @@ impl<'a> Run<'a> {
                 return Ok(Ok(value));
             }
             // A command that waits is told by CLIENT LIST. Receiving alone gives a served waiter time to be answered.
-            let patience = if step.command.is_some() || expects("(blocked)") { Duration::ZERO } else { SOON };
+            let at_once = step.command.is_some() && step.mode != Mode::Patient || expects("(blocked)");
+            let patience = if at_once { Duration::ZERO } else { SOON };
             if begin.elapsed() >= patience && self.is_blocked(id) {
                 return Ok(Err("(blocked)"));
             }

@@ -15,7 +15,11 @@ use super::client::Value;
 
 /// The lines that show a reply.
 pub fn lines(value: &Value) -> Vec<String> {
-    let text = |bytes: &[u8]| escape(bytes, false);
+    // A last blank would be lost in files that are tidied.
+    let text = |bytes: &[u8]| match bytes.strip_suffix(b" ") {
+        Some(rest) => format!("{}\\x20", escape(rest, false)),
+        None => escape(bytes, false),
+    };
     let one = |line: String| vec![line];
     match value {
         Value::Simple(b) => one(text(b)),
