@@ -34,13 +34,13 @@ pub fn class_of(command: &Words) -> Class {
         b"RANDOMKEY" | b"HRANDFIELD" | b"MEMORY" => Class::Shape,
         b"TTL" | b"EXPIRETIME" => Class::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Class::Milliseconds,
-        b"OBJECT" if command.get(1).is_some_and(of_the_moment) => Class::Shape,
+        b"OBJECT" if command.get(1).is_some_and(|sub| of_the_moment(sub)) => Class::Shape,
         _ => Class::Exact,
     }
 }
 
 /// What OBJECT tells about the server's own bookkeeping: idle seconds, references held by shared or queued values.
-fn of_the_moment(subcommand: &Vec<u8>) -> bool {
+fn of_the_moment(subcommand: &[u8]) -> bool {
     subcommand.eq_ignore_ascii_case(b"IDLETIME") || subcommand.eq_ignore_ascii_case(b"REFCOUNT")
 }
 

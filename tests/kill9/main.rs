@@ -85,7 +85,7 @@ impl Loop {
     /// Load, kill, start, compare. False when there is no point in going on.
     fn round(&mut self, round: u64) -> bool {
         let sent = self.load_and_kill(round);
-        let policy = if round % 2 == 0 { "everysec" } else { "always" };
+        let policy = if round.is_multiple_of(2) { "everysec" } else { "always" };
         self.server.set_directive("appendfsync", policy);
         match self.server.try_restart() {
             Ok(took) => self.recoveries.push(took),

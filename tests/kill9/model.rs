@@ -13,8 +13,9 @@ const FIELDS: u64 = 8;
 /// Beyond this length more is popped than pushed.
 const LIST_LIMIT: usize = 200;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Lifetime {
+    #[default]
     Endless,
     /// Relative when it was set: only that there is one is known.
     Some,
@@ -35,12 +36,6 @@ pub struct State {
     counter: i64,
     hash: BTreeMap<Vec<u8>, Vec<u8>>,
     list: VecDeque<Vec<u8>>,
-}
-
-impl Default for Lifetime {
-    fn default() -> Self {
-        Self::Endless
-    }
 }
 
 impl PartialEq for State {
