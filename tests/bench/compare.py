@@ -297,7 +297,7 @@ def row_latency(report):
 
     def raw_sync(mode):
         path = os.path.join(WORK, "probe")
-        output = subprocess.run([probe, path, "10000", mode], capture_output=True, text=True, check=True).stdout
+        output = subprocess.run([probe, path, "2000", mode], capture_output=True, text=True, check=True).stdout
         return float(output.split()[0])
 
     raw = {mode: [] for mode in ["append", "overwrite", "direct"]}
