@@ -1,4 +1,8 @@
 //! The list type.
 
+mod block;
+mod blocks;
 pub mod commands;
+mod op;
+mod table;
 pub mod value;
