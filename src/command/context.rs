@@ -90,6 +90,8 @@ pub struct Ctx<'a> {
     /// False when nothing may be logged (log failed or out of space): expired keys then merely look absent.
     pub may_expire: bool,
     pub block: Option<Block>,
+    /// Set by WAITAOF: (position, time-out, replicas asked for).
+    pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
     held: Held<'a>,
     /// The command's keys with their places, found by address.
     keys: SmallVec<[KeyRef<'a>; 2]>,
@@ -105,8 +107,19 @@ impl<'a> Ctx<'a> {
         keys: SmallVec<[KeyRef<'a>; 2]>,
         now_ms: u64,
     ) -> Self {
-        let (may_block, may_expire, block) = (true, true, None);
-        Self { server, session, command, transaction, now_ms, may_block, may_expire, block, held, keys }
+        Self {
+            server,
+            session,
+            command,
+            transaction,
+            now_ms,
+            may_block: true,
+            may_expire: true,
+            block: None,
+            wait_durable: None,
+            held,
+            keys,
+        }
     }
 
     pub fn held(&self) -> &Held<'a> {
@@ -359,7 +372,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Runs a handler within this context, as a queued command of EXEC is run. Its keys must be among the stripes held.
+    /// Runs a command within this context, as EXEC runs its queue. Its keys must be among the stripes held.
     pub fn run_nested(
         &mut self,
         command: &'static Command,
@@ -373,6 +386,23 @@ impl<'a> Ctx<'a> {
             reply.truncate(mark);
         }
         self.command = outer;
+        result
+    }
+
+    /// Runs a command within this context for another session: that of a client which waited.
+    pub fn run_as(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> super::CommandResult {
+        // The two sessions change places for the length of the call, so that one context serves both.
+        std::mem::swap(self.session, session);
+        let may_block = std::mem::replace(&mut self.may_block, false);
+        let result = self.run_nested(command, args, reply);
+        self.may_block = may_block;
+        std::mem::swap(self.session, session);
         result
     }
 }

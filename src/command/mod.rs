@@ -53,6 +53,8 @@ bitflags::bitflags! {
         const ALL_KEYS = 1 << 24;
         /// Ours, not shown: runs at once inside MULTI instead of being queued.
         const NOT_QUEUED = 1 << 25;
+        /// Ours, not shown: works on the session's queue and watched keys (EXEC, DISCARD, UNWATCH, RESET): those are locked too.
+        const TRANSACTION = 1 << 26;
     }
 }
 
@@ -139,6 +141,9 @@ impl Command {
         subcommands: &[],
         handler: no_handler,
     };
+
+    /// What the server runs when it changes something by itself.
+    pub const INTERNAL: &'static Self = &Self { name: "internal", ..Self::DEFAULT };
 
     /// `config|get` for subcommands, else the name.
     pub fn full_name(&self) -> String {

@@ -55,6 +55,10 @@ pub struct Server {
     pub started: Duration,
     /// The largest time found in the log, or served since: time does not go back behind it.
     pub time_floor_ms: AtomicU64,
+    /// The clock jumped: what is due is hidden, not removed.
+    pub expiry_suspended: AtomicBool,
+    /// A keyspace without keys, for the commands that work while the store is loading.
+    pub no_keys: Keyspace,
     pub shutdown: Mutex<Option<ShutdownRequest>>,
     pub shutting_down: AtomicBool,
     /// Wakes the thread that carries out a shutdown.
@@ -66,6 +70,33 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server without a store yet.
+    pub fn new(config: Arc<Config>, clock: Arc<dyn Clock>, registry: Registry) -> std::io::Result<Self> {
+        let ids = [clock.random_id()?, clock.random_id()?, clock.random_id()?];
+        let run_id = ids.concat().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            config_file: None,
+            stats: Stats::new(registry.all().len()),
+            registry,
+            clients: Clients::default(),
+            store: OnceLock::new(),
+            loading: Loading::default(),
+            run_id,
+            started_ms: clock.wall_ms(),
+            started: clock.monotonic(),
+            time_floor_ms: AtomicU64::new(0),
+            expiry_suspended: AtomicBool::new(false),
+            no_keys: Keyspace::new(config.databases() as u32, 0),
+            shutdown: Mutex::new(None),
+            shutting_down: AtomicBool::new(false),
+            on_shutdown: OnceLock::new(),
+            on_config: OnceLock::new(),
+            rewrite_config: OnceLock::new(),
+            config,
+            clock,
+        })
+    }
+
     /// Unix milliseconds for expiry: never less than the largest time in the log.
     #[inline]
     pub fn now_ms(&self) -> u64 {

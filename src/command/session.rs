@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::Command;
 use super::clients::Client;
-use crate::keyspace::op::SpaceId;
 use crate::keyspace::waiters::WatchFlag;
 use crate::log::Policy;
 use crate::resp::{OwnedArgs, Protocol};
@@ -30,8 +29,9 @@ pub struct Multi {
 /// A watched key.
 pub struct Watched {
     pub db: u32,
-    pub space: SpaceId,
     pub key: Box<[u8]>,
+    /// It was there when it was watched.
+    pub existed: bool,
 }
 
 /// CLIENT REPLY.
@@ -61,6 +61,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH: lookups don't count as accesses.
     pub no_touch: bool,
+    /// LSN behind the connection's last write.
+    pub last_write: crate::log::Lsn,
     /// Close once the replies so far are sent (QUIT, CLIENT KILL of oneself, protocol errors).
     pub close_after_reply: bool,
 }
@@ -78,6 +80,7 @@ impl Session {
             watch_flag: WatchFlag::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+            last_write: 0,
             close_after_reply: false,
         }
     }

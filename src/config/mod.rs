@@ -236,7 +236,8 @@ impl Config {
         Ok(changed)
     }
 
-    /// Takes changes back, for a caller that could not act on them.
+    /// Takes changes back, for a caller that could not act on them. What somebody else set meanwhile is lost: callers that act on
+    /// changes take turns.
     pub fn restore(&self, changed: &[Changed]) {
         let _changing = self.changing.lock();
         for change in changed.iter().rev() {

@@ -27,7 +27,9 @@ pub fn rewrite<'a>(
         loader.file(existing)?;
     }
     let outdated = |name: Name| config.value(name) != on_file.value(name);
-    let lines: Vec<&str> = existing.lines().collect();
+    // Not `lines()`: a carriage return before the line feed stays.
+    let mut lines: Vec<&str> = existing.split('\n').collect();
+    lines.pop_if(|line| line.is_empty());
     let said: Vec<Said> = lines.iter().map(|line| said_by(line)).collect();
     let last_include = said.iter().rposition(|said| *said == Said::Include);
     let mut last_line: HashMap<usize, usize> = HashMap::new();

@@ -414,6 +414,15 @@ fn rewrite_respects_what_included_files_set() {
 }
 
 #[test]
+fn rewrite_leaves_line_ends_alone() {
+    let file = "# a\r\nhz 20\r\n\r\ntimeout 1\r\n";
+    let config = loaded(file);
+    assert_eq!(rewritten(file, &config), file);
+    set(&config, "timeout", "2").unwrap();
+    assert_eq!(rewritten(file, &config), "# a\r\nhz 20\r\n\r\ntimeout 2\n");
+}
+
+#[test]
 fn rewrite_refuses_a_file_that_does_not_load() {
     let result = rewrite("port x", &Config::new(), &mut |_| Err(String::new()));
     assert_eq!(result.unwrap_err().line, 1);

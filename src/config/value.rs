@@ -346,10 +346,7 @@ fn show_shutdown(flags: ShutdownFlags) -> String {
 
 fn save_points(words: &[&str]) -> Result<Value, Refusal> {
     const REFUSAL: &str = "Invalid save parameters";
-    if words == [""] {
-        return Ok(Value::Text(String::new()));
-    }
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         return Err(REFUSAL.into());
     }
     for pair in words.chunks_exact(2) {
@@ -383,7 +380,7 @@ fn buffer_limit(group: &[&str]) -> Option<OutputBufferLimit> {
 }
 
 fn buffer_limits(words: &[&str], current: &str) -> Result<Value, Refusal> {
-    if words.len() % 4 != 0 {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits = limits_of(current);

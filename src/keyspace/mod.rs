@@ -3,6 +3,7 @@
 //! Never here: a clock, randomness, a command, a reply, I/O.
 
 pub mod apply;
+pub mod digest;
 pub mod entry;
 pub mod gate;
 pub mod hash;

@@ -36,3 +36,16 @@ impl Collection for Hash {
         0
     }
 }
+
+impl Hash {
+    /// Fields whose time has come, at most `max`.
+    pub fn expired_fields(&self, _now_ms: u64, _max: usize) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+impl<'a> HashOp<'a> {
+    pub fn remove(fields: &'a [&'a [u8]]) -> Self {
+        Self::Nothing(fields.first().copied().unwrap_or_default())
+    }
+}

@@ -1,0 +1,176 @@
+//! From a request to the command it names: existence, arity, authentication, loading, MULTI queueing, pauses.
+
+use crate::command::clients::Pause;
+use crate::command::context::Transaction;
+use crate::command::server::Server;
+use crate::command::session::{Queued, ReplyMode, Session};
+use crate::command::{Args, Command, Flags};
+use crate::error::CommandError;
+use crate::log::Lsn;
+use crate::resp::{OwnedArgs, Reply};
+
+use super::blocking::Parked;
+use super::run;
+
+/// What became of a request.
+pub enum Flow {
+    /// The reply is written.
+    Done,
+    /// Nothing happened yet: run it again later (log buffer full, CLIENT PAUSE).
+    Park,
+    /// It waits for a key; the reply comes through the receiver.
+    Blocked(Parked),
+    /// WAITAOF: the reply depends on the log and a time-out.
+    WaitDurable(WaitDurable),
+}
+
+/// A WAITAOF that could not be answered at once.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitDurable {
+    pub lsn: Lsn,
+    pub timeout_ms: Option<u64>,
+    /// Replicas asked for: none exist, so more than 0 waits for the time-out.
+    pub replicas: i64,
+}
+
+/// A request's flow, and the LSN that its reply must wait for.
+pub struct Outcome {
+    pub flow: Flow,
+    pub gate: Lsn,
+}
+
+impl Outcome {
+    const fn done(gate: Lsn) -> Self {
+        Self { flow: Flow::Done, gate }
+    }
+}
+
+/// Runs one request; `args` is not empty. The reply, if there is one already, is appended to `out`.
+pub fn execute(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let start = out.len();
+    let outcome =
+        match find(server, args).and_then(|found| check(server, session, found.0, args).map(|()| found)) {
+            Ok((command, number)) => admit(server, session, transaction, command, number, args, out),
+            Err(error) => {
+                refuse(server, session, args, &error, out);
+                Outcome::done(0)
+            }
+        };
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => out.truncate(start),
+        ReplyMode::SkipNext => {
+            session.reply_mode = ReplyMode::Skip;
+            out.truncate(start);
+        }
+        ReplyMode::Skip => {
+            session.reply_mode = ReplyMode::On;
+            out.truncate(start);
+        }
+    }
+    outcome
+}
+
+/// The command, or subcommand, that a request names, with its number.
+pub fn find(server: &Server, args: Args<'_>) -> Result<(&'static Command, usize), CommandError> {
+    let name = args.get(0);
+    let found = server.registry.get(name).ok_or_else(|| unknown_command(args))?;
+    if found.0.subcommands.is_empty() || (args.len() == 1 && found.0.accepts(1)) {
+        return Ok(found);
+    }
+    let Some(word) = args.try_get(1) else { return Err(CommandError::wrong_arity(found.0.name)) };
+    server.registry.subcommand(found, word).ok_or_else(|| {
+        let word = String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
+        CommandError::owned(format!(
+            "ERR unknown subcommand '{word}'. Try {} HELP.",
+            found.0.name.to_ascii_uppercase()
+        ))
+    })
+}
+
+fn unknown_command(args: Args<'_>) -> CommandError {
+    let clip = |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
+    let mut beginning = String::new();
+    for arg in args.iter().skip(1) {
+        if beginning.len() >= 128 {
+            break;
+        }
+        beginning.push_str(&format!("'{}' ", clip(arg, 128 - beginning.len())));
+    }
+    let name = clip(args.get(0), 128);
+    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {beginning}"))
+}
+
+/// What can be refused without looking at any key.
+fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) -> Result<(), CommandError> {
+    if !command.accepts(args.len()) {
+        return Err(CommandError::wrong_arity(&command.full_name()));
+    }
+    let flags = command.flags;
+    if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        return Err(CommandError::new("NOAUTH Authentication required."));
+    }
+    if session.multi.is_some() && flags.contains(Flags::NO_MULTI) {
+        return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+    }
+    if server.store.get().is_none() && !flags.contains(Flags::LOADING) {
+        return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
+    }
+    Ok(())
+}
+
+/// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.
+fn refuse(server: &Server, session: &mut Session, args: Args<'_>, error: &CommandError, out: &mut Vec<u8>) {
+    if let Some(multi) = &mut session.multi {
+        multi.dirty = true;
+    }
+    if let Ok((_, number)) = find(server, args) {
+        server.stats.commands[number].rejected.add(1);
+    }
+    server.stats.count_error(error.text());
+    Reply::new(out, session.proto).error(error.text());
+}
+
+/// Queues, parks or runs a command that passed the checks.
+fn admit(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    command: &'static Command,
+    number: usize,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    if let Some(multi) = &mut session.multi
+        && !command.flags.contains(Flags::NOT_QUEUED)
+    {
+        let args = OwnedArgs::from(args);
+        multi.bytes += args.heap_len();
+        multi.queue.push(Queued { command, number, args });
+        Reply::new(out, session.proto).simple("QUEUED");
+        return Outcome::done(0);
+    }
+    let now_ms = server.now_ms();
+    if let Some(pause) = server.clients.pause(now_ms)
+        && is_paused(session, command, pause)
+    {
+        return Outcome { flow: Flow::Park, gate: 0 };
+    }
+    run::run(server, session, transaction, command, number, args, now_ms, out)
+}
+
+fn is_paused(session: &Session, command: &Command, pause: Pause) -> bool {
+    // Otherwise nobody could end a pause.
+    if command.parent == "client" {
+        return false;
+    }
+    let queued_write = || session.multi.iter().flat_map(|m| &m.queue).any(|q| q.command.is_write());
+    let writes = command.is_write() || (command.flags.contains(Flags::TRANSACTION) && queued_write());
+    !pause.writes_only || writes || command.flags.contains(Flags::MAY_REPLICATE)
+}

@@ -1,0 +1,90 @@
+//! Which stripes a command needs: its keys', its transaction's, and those of whoever waits for its keys.
+
+use smallvec::SmallVec;
+
+use crate::command::session::Session;
+use crate::command::{Args, Command, Flags};
+use crate::error::CommandError;
+use crate::keyspace::hash::KeyRef;
+use crate::keyspace::stripe::stripe_of;
+use crate::keyspace::waiters::StripeSet;
+use crate::keyspace::{Held, Keyspace};
+
+/// A command's keys with their places.
+pub type Keys<'a> = SmallVec<[KeyRef<'a>; 2]>;
+
+/// The keys of a request, and their stripes.
+#[inline]
+pub fn keys_of<'a>(
+    keyspace: &Keyspace,
+    command: &Command,
+    args: Args<'a>,
+) -> Result<(Keys<'a>, StripeSet), CommandError> {
+    let mut keys = Keys::new();
+    let mut set = StripeSet::default();
+    for spec in command.keys {
+        spec.each(args, &mut |index| {
+            let key = keyspace.key(args.get(index));
+            set = set.with(StripeSet::one(stripe_of(key.slot)));
+            keys.push(key);
+        })?;
+    }
+    if command.flags.contains(Flags::ALL_KEYS) {
+        set = StripeSet::ALL;
+    }
+    Ok((keys, set))
+}
+
+/// The stripes of a session's queued commands and watched keys.
+pub fn of_transaction(keyspace: &Keyspace, session: &Session) -> StripeSet {
+    let mut set = StripeSet::default();
+    for watched in &session.watched {
+        set = set.with(StripeSet::one(stripe_of(keyspace.key(&watched.key).slot)));
+    }
+    for queued in session.multi.iter().flat_map(|multi| &multi.queue) {
+        // Arguments that don't fit are the queued command's own error, when it runs.
+        let found = keys_of(keyspace, queued.command, queued.args.as_args());
+        set = set.with(found.map_or(StripeSet::default(), |(_, set)| set));
+    }
+    set
+}
+
+/// Locks `set`, and more if a write may wake somebody whose service needs more.
+#[inline]
+pub fn lock<'a>(
+    keyspace: &'a Keyspace,
+    command: &Command,
+    keys: &Keys<'_>,
+    db: u32,
+    mut set: StripeSet,
+) -> Held<'a> {
+    loop {
+        let held = keyspace.lock(set);
+        if set == StripeSet::ALL || !(command.is_write() || command.flags.contains(Flags::TRANSACTION)) {
+            return held;
+        }
+        let needed = needed_by_waiters(&held, command, keys, db);
+        if set.contains(needed) {
+            return held;
+        }
+        set = set.with(needed);
+    }
+}
+
+fn needed_by_waiters(held: &Held<'_>, command: &Command, keys: &Keys<'_>, db: u32) -> StripeSet {
+    if held.shelves().all(|shelf| shelf.waiters.nobody_waits()) {
+        return StripeSet::default();
+    }
+    if command.flags.contains(Flags::TRANSACTION) {
+        return StripeSet::ALL;
+    }
+    let space = held.keyspace().space(db);
+    let mut needed = StripeSet::default();
+    for key in keys {
+        let waiters = &held.shelf(key.slot).waiters;
+        for waiter in waiters.waiting_for(space, key.bytes).into_iter().flatten() {
+            needed = needed.with(waiter.stripes);
+        }
+    }
+    needed
+}

@@ -1,0 +1,195 @@
+//! A whole server without sockets or threads, over a simulated disk and clock: for tests and fuzz targets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, SimClock};
+use crate::command::clients::Client;
+use crate::command::context::Transaction;
+use crate::command::server::Server;
+use crate::command::session::Session;
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::log::LogOptions;
+use crate::resp::OwnedArgs;
+
+use super::dispatch::{self, Flow, Outcome};
+use super::{blocking, expiry, transactions};
+
+/// A client's figures when there is no socket behind it.
+pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
+    Arc::new(Client {
+        id,
+        addr: String::new(),
+        laddr: String::new(),
+        fd: -1,
+        unix_socket: false,
+        created_ms: now_ms,
+        name: Mutex::default(),
+        lib_name: Mutex::default(),
+        lib_ver: Mutex::default(),
+        db: AtomicU32::new(0),
+        resp: AtomicU32::new(2),
+        last_active_ms: AtomicU64::new(now_ms),
+        last_command: AtomicUsize::new(usize::MAX),
+        multi: AtomicI64::new(-1),
+        watched: AtomicU64::new(0),
+        multi_bytes: AtomicUsize::new(0),
+        query_bytes: AtomicUsize::new(0),
+        query_free: AtomicUsize::new(0),
+        output_bytes: AtomicUsize::new(0),
+        commands: AtomicU64::new(0),
+        input_total: AtomicU64::new(0),
+        output_total: AtomicU64::new(0),
+        no_evict: AtomicBool::new(false),
+        no_touch: AtomicBool::new(false),
+        killed: AtomicBool::new(false),
+        blocked: Mutex::new(None),
+        wake: Box::new(|| {}),
+    })
+}
+
+/// A server and its connections.
+pub struct Rig {
+    pub server: Arc<Server>,
+    pub clock: Arc<SimClock>,
+    sessions: Vec<Session>,
+    waiting: Vec<Option<blocking::Parked>>,
+    transaction: Transaction,
+}
+
+impl Rig {
+    /// Opens the store on a disk, as a start of the server does.
+    pub fn open(disk: Arc<dyn Disk>, clock: Arc<SimClock>, options: LogOptions) -> Result<Self, StoreError> {
+        let config = Arc::new(Config::new());
+        let shared: Arc<dyn Clock> = clock.clone();
+        let server =
+            Server::new(config, shared, crate::registry()).map_err(StoreError::io("random numbers"))?;
+        let store = crate::recovery::open(&server, disk, options)?;
+        assert!(server.store.set(store).is_ok(), "the server is new, so its store was not set before");
+        Ok(Self {
+            server: Arc::new(server),
+            clock,
+            sessions: Vec::new(),
+            waiting: Vec::new(),
+            transaction: Transaction::default(),
+        })
+    }
+
+    /// An empty store on a disk of its own, at one second past a round time.
+    pub fn new() -> Self {
+        let disk = crate::disk::sim::SimDisk::new(1);
+        let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
+        let options = LogOptions { threads: false, segment_bytes: 1 << 20, ..LogOptions::default() };
+        Self::open(Arc::new(disk), clock, options).expect("an empty simulated disk has no faults")
+    }
+
+    fn session(&mut self, number: usize) -> &mut Session {
+        while self.sessions.len() <= number {
+            let client = client_without_socket(self.server.clients.fresh_id(), self.server.now_ms());
+            self.server.clients.add(client.clone());
+            self.sessions.push(Session::new(client, true));
+            self.waiting.push(None);
+        }
+        &mut self.sessions[number]
+    }
+
+    /// Runs a command, words separated by blanks, as the first connection; returns the raw reply.
+    pub fn run(&mut self, line: &str) -> String {
+        self.run_as(0, line)
+    }
+
+    /// Runs a command as one of several connections. A blocked command replies nothing yet: see [`Self::delivered`].
+    pub fn run_as(&mut self, session: usize, line: &str) -> String {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        String::from_utf8_lossy(&self.call(session, &words).0).into_owned()
+    }
+
+    /// Runs a command of any bytes; returns the raw reply and its outcome.
+    pub fn call(&mut self, session: usize, args: &[&[u8]]) -> (Vec<u8>, u64) {
+        self.session(session);
+        let owned = OwnedArgs::from_slices(args);
+        let mut reply = Vec::new();
+        let Outcome { flow, gate } = dispatch::execute(
+            &self.server,
+            &mut self.sessions[session],
+            &mut self.transaction,
+            owned.as_args(),
+            &mut reply,
+        );
+        if let Flow::Blocked(parked) = flow {
+            self.waiting[session] = Some(parked);
+        }
+        (reply, gate)
+    }
+
+    /// The reply that a blocked connection got since.
+    pub fn delivered(&mut self, session: usize) -> Option<String> {
+        let parked = self.waiting[session].as_mut()?;
+        let delivery = parked.receiver.try_recv().ok()?;
+        self.waiting[session] = None;
+        Some(String::from_utf8_lossy(&delivery.reply).into_owned())
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&mut self, session: usize) {
+        if let Some(parked) = self.waiting[session].take()
+            && parked.waiter.claim()
+        {
+            blocking::forget(&self.server, &parked.waiter);
+        }
+        transactions::forget_session(&self.server, &mut self.sessions[session]);
+    }
+
+    /// Lets time pass.
+    pub fn advance_ms(&self, ms: u64) {
+        self.clock.advance(std::time::Duration::from_millis(ms));
+    }
+
+    /// One cycle of active expiry.
+    pub fn expire(&mut self) {
+        let client = client_without_socket(0, self.server.now_ms());
+        expiry::Expiry::new(Session::new(client, true)).cycle(&self.server);
+    }
+
+    /// Everything in memory in one text that is equal for equal states, keys in order.
+    pub fn state(&self) -> String {
+        let store = self.server.store.get().expect("the rig opened it");
+        crate::keyspace::digest::describe(&store.keyspace)
+    }
+
+    /// Lets the log do all its pending work.
+    pub fn settle(&self) {
+        let store = self.server.store.get().expect("the rig opened it");
+        while store.log.step() {}
+    }
+
+    /// True once a reply with this gate may leave at a level.
+    pub fn is_durable(&self, gate: u64) -> bool {
+        self.server.store.get().is_some_and(|store| store.log.durable_lsn() >= gate)
+    }
+
+    /// Bytes in expired but present keys; for tests of the expiry cycle.
+    pub fn expired_keys(&self) -> u64 {
+        self.server.stats.expired_keys.get()
+    }
+
+    /// Whether the first connection has an open MULTI.
+    pub fn in_multi(&self) -> bool {
+        self.sessions.first().is_some_and(|session| session.multi.is_some())
+    }
+
+    /// The configured value of a hidden switch of the clients registry, for tests.
+    pub fn killed(&self, session: usize) -> bool {
+        self.sessions[session].client.killed.load(Relaxed)
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,221 @@
+//! Running one command: may it write, lock, handle, serve, append, let go.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::command::context::{Ctx, Transaction};
+use crate::command::server::{Server, Store};
+use crate::command::session::Session;
+use crate::command::{Args, Command, Flags};
+use crate::error::CommandError;
+use crate::keyspace::waiters::StripeSet;
+use crate::log::{Lsn, Refusal};
+use crate::resp::Reply;
+
+use super::blocking::{self, Delivery, Served};
+use super::dispatch::{Flow, Outcome, WaitDurable};
+use super::locks::{self, Keys};
+use super::reclaim;
+
+/// Why a write is refused before it executes: the disk is full.
+pub const NO_SPACE: CommandError = CommandError::new(
+    "MISCONF No space left for the log, so commands that may modify the data set are disabled. Free some space: writes resume by themselves.",
+);
+
+/// The error of a write, or of a read that depends on a lost one, once the log has failed.
+pub fn log_failed(reason: &str) -> CommandError {
+    CommandError::owned(format!(
+        "MISCONF The log has failed ({reason}), so commands that may modify the data set are disabled. Check the disk, then restart."
+    ))
+}
+
+/// Runs a command that passed the checks of dispatch.
+#[allow(clippy::too_many_arguments, reason = "everything a command has, named once")]
+pub fn run(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    command: &'static Command,
+    number: usize,
+    args: Args<'_>,
+    now_ms: u64,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    session.client.last_command.store(number, Relaxed);
+    let Some(store) = server.store.get() else {
+        return run_while_loading(server, session, transaction, command, number, args, now_ms, out);
+    };
+    let admitted = store.log.admit();
+    if let Err(refusal) = &admitted
+        && writes(session, command)
+    {
+        match refusal_error(refusal) {
+            None => return Outcome { flow: Flow::Park, gate: 0 },
+            Some(error) => return reject(server, session, number, &error, out),
+        }
+    }
+    let (keys, set) = match locks::keys_of(&store.keyspace, command, args) {
+        Ok((keys, set)) if command.flags.contains(Flags::TRANSACTION) => {
+            (keys, set.with(locks::of_transaction(&store.keyspace, session)))
+        }
+        Ok(found) => found,
+        // The handler knows better what is wrong with its arguments; without keys it can only refuse.
+        Err(_) => (Keys::new(), StripeSet::ALL),
+    };
+    let held = locks::lock(&store.keyspace, command, &keys, session.db, set);
+    transaction.clear();
+    let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
+    ctx.may_expire = admitted.is_ok() && !server.expiry_suspended.load(Relaxed);
+    let result = handle(&mut ctx, command, args, out);
+    finish(store, ctx, number, args, result, out)
+}
+
+/// The few commands that work without keys or log.
+#[allow(clippy::too_many_arguments, reason = "everything a command has, named once")]
+fn run_while_loading(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    command: &'static Command,
+    number: usize,
+    args: Args<'_>,
+    now_ms: u64,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let held = server.no_keys.lock(StripeSet::default());
+    transaction.clear();
+    let mut ctx = Ctx::new(server, session, command, transaction, held, Keys::new(), now_ms);
+    ctx.may_block = false;
+    let result = handle(&mut ctx, command, args, out);
+    count(&ctx, number, &result, out);
+    Outcome { flow: Flow::Done, gate: 0 }
+}
+
+/// True for commands that add to the log.
+fn writes(session: &Session, command: &Command) -> bool {
+    command.is_write()
+        || (command.name == "exec"
+            && session.multi.iter().flat_map(|multi| &multi.queue).any(|queued| queued.command.is_write()))
+}
+
+/// `None`: it is only a matter of time.
+fn refusal_error(refusal: &Refusal) -> Option<CommandError> {
+    match refusal {
+        Refusal::BufferFull => None,
+        Refusal::NoSpace => Some(NO_SPACE),
+        Refusal::Failed(reason) => Some(log_failed(reason)),
+    }
+}
+
+fn reject(
+    server: &Server,
+    session: &mut Session,
+    number: usize,
+    error: &CommandError,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    server.stats.commands[number].rejected.add(1);
+    server.stats.count_error(error.text());
+    session.multi = None;
+    Reply::new(out, session.proto).error(error.text());
+    Outcome { flow: Flow::Done, gate: 0 }
+}
+
+#[inline]
+fn handle(
+    ctx: &mut Ctx<'_>,
+    command: &'static Command,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), CommandError> {
+    let mut reply = Reply::new(out, ctx.session.proto);
+    let mark = reply.mark();
+    let result = (command.handler)(ctx, args, &mut reply);
+    if let Err(error) = &result {
+        reply.truncate(mark);
+        reply.error(error.text());
+    }
+    result
+}
+
+#[inline]
+fn count(ctx: &Ctx<'_>, number: usize, result: &Result<(), CommandError>, _out: &[u8]) {
+    let stats = &ctx.server.stats;
+    stats.commands[number].calls.add(1);
+    stats.commands_processed.add(1);
+    if let Err(error) = result {
+        stats.commands[number].failed.add(1);
+        stats.count_error(error.text());
+    }
+}
+
+/// After the handler: park or serve, append the record while the keys are still locked, deliver.
+fn finish(
+    store: &Store,
+    mut ctx: Ctx<'_>,
+    number: usize,
+    args: Args<'_>,
+    result: Result<(), CommandError>,
+    out: &[u8],
+) -> Outcome {
+    count(&ctx, number, &result, out);
+    let flow = match ctx.block.take() {
+        Some(block) if result.is_ok() => Flow::Blocked(blocking::park(&mut ctx, number, args, block)),
+        _ => match ctx.wait_durable.take() {
+            Some((lsn, timeout_ms, replicas)) => Flow::WaitDurable(WaitDurable { lsn, timeout_ms, replicas }),
+            None => Flow::Done,
+        },
+    };
+    let served = if ctx.transaction.ready.is_empty() { Vec::new() } else { blocking::serve_ready(&mut ctx) };
+    let lsn = append(store, &mut ctx);
+    let gate = ctx.transaction.gate;
+    let retired = std::mem::take(&mut ctx.transaction.retired);
+    drop(ctx);
+    deliver(served, lsn);
+    if !retired.is_empty() {
+        reclaim::later(retired);
+    }
+    Outcome { flow, gate }
+}
+
+/// Appends the record, if there is one, and notes its LSN where later readers of its keys will find it.
+#[inline]
+fn append(store: &Store, ctx: &mut Ctx<'_>) -> Lsn {
+    let transaction = &mut *ctx.transaction;
+    if transaction.body.is_empty() {
+        return 0;
+    }
+    let lsn = store.log.append(&transaction.body);
+    for &cell in &transaction.cells {
+        store.keyspace.gate.raise(cell, lsn);
+    }
+    for &db in &transaction.databases {
+        store.keyspace.raise_floor(db, lsn);
+    }
+    transaction.gate = transaction.gate.max(lsn);
+    ctx.session.last_write = lsn;
+    ctx.server.stats.dirty.add(transaction.changes);
+    lsn
+}
+
+fn deliver(served: Vec<Served>, lsn: Lsn) {
+    for Served { waiter, reply, gate } in served {
+        blocking::deliver(&waiter, Delivery { reply, gate: gate.max(lsn), wrote: lsn });
+    }
+}
+
+/// Changes made by the server itself (expiry, eviction): a record of its own, with whatever it wakes.
+pub fn run_internal(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    set: StripeSet,
+    work: &mut dyn FnMut(&mut Ctx<'_>),
+) {
+    let Some(store) = server.store.get() else { return };
+    let held = store.keyspace.lock(set);
+    transaction.clear();
+    let now_ms = server.now_ms();
+    let mut ctx = Ctx::new(server, session, Command::INTERNAL, transaction, held, Keys::new(), now_ms);
+    work(&mut ctx);
+    append(store, &mut ctx);
+}

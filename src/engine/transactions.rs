@@ -1,0 +1,190 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. An EXEC is one record: all its ops or none survive a crash.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::command::server::Server;
+use crate::command::session::{Multi, Session, Watched};
+use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
+use crate::error::CommandError;
+use crate::keyspace::stripe::stripe_of;
+use crate::keyspace::waiters::{StripeSet, WatchFlag};
+use crate::resp::Reply;
+
+const BASE: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::ALLOW_BUSY);
+
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "multi",
+        arity: 1,
+        flags: BASE.union(Flags::FAST).union(Flags::NOT_QUEUED),
+        group: Group::Transactions,
+        since: "1.2.0",
+        summary: "Starts a transaction.",
+        handler: multi,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "exec",
+        arity: 1,
+        flags: Flags::NOSCRIPT
+            .union(Flags::LOADING)
+            .union(Flags::STALE)
+            .union(Flags::SKIP_SLOWLOG)
+            .union(Flags::NOT_QUEUED)
+            .union(Flags::TRANSACTION),
+        group: Group::Transactions,
+        since: "1.2.0",
+        summary: "Executes all commands in a transaction.",
+        complexity: "Depends on commands in the transaction",
+        handler: exec,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "discard",
+        arity: 1,
+        flags: BASE.union(Flags::FAST).union(Flags::NOT_QUEUED).union(Flags::TRANSACTION),
+        group: Group::Transactions,
+        since: "2.0.0",
+        summary: "Discards a transaction.",
+        complexity: "O(N), when N is the number of queued commands",
+        handler: discard,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "watch",
+        arity: -2,
+        flags: BASE.union(Flags::FAST).union(Flags::NOT_QUEUED),
+        keys: &[KeySpec::range(1, -1, 1, &["RO"])],
+        group: Group::Transactions,
+        since: "2.2.0",
+        summary: "Monitors changes to keys to determine the execution of a transaction.",
+        complexity: "O(1) for every key.",
+        syntax: "key [key ...]",
+        handler: watch,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "unwatch",
+        arity: 1,
+        flags: BASE.union(Flags::FAST).union(Flags::TRANSACTION),
+        group: Group::Transactions,
+        since: "2.2.0",
+        summary: "Forgets about watched keys of a transaction.",
+        handler: unwatch,
+        ..Command::DEFAULT
+    },
+];
+
+fn multi(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    if ctx.session.multi.is_some() {
+        return Err(CommandError::new("ERR MULTI calls can not be nested"));
+    }
+    ctx.session.multi = Some(Multi::default());
+    ctx.server.stats.transactions.add(1);
+    reply.ok();
+    Ok(())
+}
+
+fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let Some(multi) = ctx.session.multi.take() else {
+        return Err(CommandError::new("ERR EXEC without MULTI"));
+    };
+    if multi.dirty {
+        unwatch_all(ctx);
+        return Err(CommandError::new("EXECABORT Transaction discarded because of previous errors."));
+    }
+    if watched_changed(ctx) {
+        unwatch_all(ctx);
+        reply.null_array();
+        return Ok(());
+    }
+    unwatch_all(ctx);
+    ctx.may_block = false;
+    reply.array(multi.queue.len());
+    for queued in &multi.queue {
+        // HELLO in the queue may have changed the protocol.
+        reply.set_proto(ctx.session.proto);
+        let stats = &ctx.server.stats.commands[queued.number];
+        stats.calls.add(1);
+        ctx.server.stats.commands_processed.add(1);
+        if let Err(error) = ctx.run_nested(queued.command, queued.args.as_args(), reply) {
+            stats.failed.add(1);
+            ctx.server.stats.count_error(error.text());
+            reply.error(error.text());
+        }
+    }
+    Ok(())
+}
+
+/// A key whose time came since WATCH counts as changed, so each is looked up first.
+fn watched_changed(ctx: &mut Ctx<'_>) -> bool {
+    let watched = std::mem::take(&mut ctx.session.watched);
+    let mut expired = false;
+    for key in &watched {
+        let found = ctx.entry_in(key.db, &key.key).is_some();
+        expired |= key.existed && !found;
+    }
+    ctx.session.watched = watched;
+    expired || ctx.session.watch_flag.load(Acquire)
+}
+
+fn discard(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    if ctx.session.multi.take().is_none() {
+        return Err(CommandError::new("ERR DISCARD without MULTI"));
+    }
+    unwatch_all(ctx);
+    reply.ok();
+    Ok(())
+}
+
+fn watch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    if ctx.session.multi.is_some() {
+        return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
+    }
+    let (db, space) = (ctx.session.db, ctx.space());
+    for key in args.tail(1).iter() {
+        let existed = ctx.exists(key);
+        if ctx.session.watched.iter().any(|w| w.db == db && *w.key == *key) {
+            continue;
+        }
+        let slot = ctx.place(key).slot;
+        let flag = ctx.session.watch_flag.clone();
+        ctx.held_mut().shelf_mut(slot).waiters.watch(space, key, flag);
+        ctx.session.watched.push(Watched { db, key: key.into(), existed });
+    }
+    ctx.session.client.watched.store(ctx.session.watched.len() as u64, Relaxed);
+    reply.ok();
+    Ok(())
+}
+
+fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    unwatch_all(ctx);
+    reply.ok();
+    Ok(())
+}
+
+/// Forgets all watched keys; their stripes are held.
+pub fn unwatch_all(ctx: &mut Ctx<'_>) {
+    for watched in std::mem::take(&mut ctx.session.watched) {
+        let flag = ctx.session.watch_flag.clone();
+        let slot = ctx.place(&watched.key).slot;
+        let space = ctx.keyspace().space(watched.db);
+        ctx.held_mut().shelf_mut(slot).waiters.unwatch(space, &watched.key, &flag);
+    }
+    ctx.session.watch_flag = WatchFlag::default();
+    ctx.session.client.watched.store(0, Relaxed);
+}
+
+/// A connection ends: what it left in the stripes is taken out.
+pub fn forget_session(server: &Server, session: &mut Session) {
+    let watched = std::mem::take(&mut session.watched);
+    let Some(store) = server.store.get() else { return };
+    for Watched { db, key, .. } in watched {
+        let slot = store.keyspace.key(&key).slot;
+        let mut held = store.keyspace.lock(StripeSet::one(stripe_of(slot)));
+        let space = store.keyspace.space(db);
+        held.shelf_mut(slot).waiters.unwatch(space, &key, &session.watch_flag);
+    }
+    session.watch_flag = Arc::default();
+}
