@@ -123,10 +123,6 @@ impl Blocks {
         }
     }
 
-    pub fn blocks(&self) -> vec_deque::Iter<'_, Block> {
-        self.deque.iter()
-    }
-
     #[inline]
     pub fn push(&mut self, side: Side, element: &[u8], limits: Limits) {
         self.len += 1;

@@ -1,6 +1,7 @@
 //! The list type.
 
 mod block;
+mod blocking;
 mod blocks;
 pub mod commands;
 mod op;

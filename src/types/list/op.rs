@@ -6,7 +6,8 @@ use crate::codec::{Cursor, Malformed, put_bytes, put_signed, put_varint};
 use crate::resp::RequestArgs;
 use crate::types::CollectionOp;
 
-use super::block::{Packed, Side};
+use super::block::Side;
+use super::blocks::Iter;
 
 /// A change to the list at a key. An absent key reads as an empty list. Indexes count from the left.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +40,7 @@ enum Source<'a> {
         bytes: &'a [u8],
         count: usize,
     },
-    Packed(Packed<'a>),
+    Range(&'a Iter<'a>),
 }
 
 impl<'a> Elements<'a> {
@@ -52,8 +53,9 @@ impl<'a> Elements<'a> {
         Self(Source::Args(args))
     }
 
-    pub(super) const fn packed(packed: Packed<'a>) -> Self {
-        Self(Source::Packed(packed))
+    /// Elements of another list.
+    pub const fn range(range: &'a Iter<'a>) -> Self {
+        Self(Source::Range(range))
     }
 
     pub fn len(&self) -> usize {
@@ -61,7 +63,7 @@ impl<'a> Elements<'a> {
             Source::One(_) => 1,
             Source::Args(args) => args.len(),
             Source::Encoded { count, .. } => count,
-            Source::Packed(packed) => packed.len(),
+            Source::Range(range) => range.len(),
         }
     }
 
@@ -75,7 +77,7 @@ impl<'a> Elements<'a> {
         match self.0 {
             Source::One(element) => visit(element),
             Source::Args(args) => args.iter().for_each(visit),
-            Source::Packed(packed) => packed.for_each(visit),
+            Source::Range(range) => range.clone().for_each(visit),
             Source::Encoded { bytes, .. } => {
                 let mut cursor = Cursor::new(bytes);
                 while let Ok(element) = cursor.bytes() {

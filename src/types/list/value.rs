@@ -25,6 +25,9 @@ enum Shape {
 /// What Redis counts for an empty listpack.
 const SHORT_OVERHEAD: usize = 7;
 
+/// Elements in one push of a rebuilt list, in bytes, unless one alone is longer.
+const REBUILD_BYTES: usize = 32 << 10;
+
 const NO_ELEMENT: Misfit = Misfit("no such element");
 
 impl Default for List {
@@ -197,16 +200,22 @@ impl Collection for List {
         Self::is_empty(self)
     }
 
-    /// One push per block: at most 64 KiB, or one element.
+    /// The pushes depend on the elements only, not on how the blocks came about.
     fn rebuild(&self, emit: &mut dyn FnMut(ListOp<'_>)) {
-        let mut push = |block: &Block| {
-            if block.count() > 0 {
-                emit(ListOp::Push { side: Side::Right, elements: Elements::packed(block.packed()) });
-            }
+        let (mut start, mut bytes) = (0, 0);
+        let mut push = |range: Range<usize>| {
+            let elements = self.range(range);
+            emit(ListOp::Push { side: Side::Right, elements: Elements::range(&elements) });
         };
-        match &self.0 {
-            Shape::Short(block) => push(block),
-            Shape::Long(blocks) => blocks.blocks().for_each(push),
+        for (index, element) in self.iter().enumerate() {
+            if index > start && bytes + element.len() > REBUILD_BYTES {
+                push(start..index);
+                (start, bytes) = (index, 0);
+            }
+            bytes += element.len() + 1;
+        }
+        if start < self.len() {
+            push(start..self.len());
         }
     }
 
