@@ -3,6 +3,7 @@
 //! [`crate::keyspace::op::Op`], and its `COMMANDS` to the registry.
 
 pub mod hash;
+pub mod key;
 pub mod limits;
 pub mod list;
 pub mod string;
