@@ -5,7 +5,10 @@
 pub mod hash;
 pub mod limits;
 pub mod list;
+pub mod member_table;
+pub mod packed;
 pub mod string;
+pub mod strings;
 
 use crate::codec::{Cursor, Malformed};
 
