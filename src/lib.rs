@@ -30,6 +30,7 @@ pub mod log;
 pub mod long_double;
 pub mod recovery;
 pub mod resp;
+pub mod server;
 pub mod types;
 
 /// Every command there is.
