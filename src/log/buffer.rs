@@ -79,7 +79,7 @@ impl Group {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.open_payload_len() == 0 && self.spans.is_empty()
+        self.spans.is_empty() && self.bytes.len() <= self.open_start + HEADER_LEN
     }
 
     pub fn records(&self) -> u64 {

@@ -238,9 +238,9 @@ impl Log {
         }
         if append_lsn != shared.written_lsn() && !shared.is_write_stalled() {
             let may_write = !always && !shared.sync_in_flight.load(Ordering::Acquire);
-            let wrote = match shared.writer.try_lock() {
-                Some(mut writer) if may_write => writer.write_pending(shared, false),
-                _ => Wrote::NeedsRoll,
+            let wrote = match may_write.then(|| shared.writer.try_lock()).flatten() {
+                Some(mut writer) => writer.write_pending(shared, false),
+                None => Wrote::NeedsRoll,
             };
             if !matches!(wrote, Wrote::All | Wrote::Nothing) {
                 shared.wake_writer.wake();
@@ -274,7 +274,7 @@ impl Log {
     }
 
     /// `wake` is called whenever `written_lsn` or `durable_lsn` moved or the state changed: from the log's threads, and from
-    /// whoever called [`Log::flush_tick`]. It must be cheap and must not call the log.
+    /// whoever called [`Log::flush_tick`]. It must be cheap; of the log it may ask positions and state, nothing else.
     pub fn subscribe(&self, wake: Box<dyn Fn() + Send + Sync>) {
         self.shared.subscribers.write().push(wake);
     }
@@ -348,9 +348,10 @@ impl Log {
             match wrote {
                 Wrote::All => {}
                 Wrote::Nothing => break,
-                Wrote::NoSegment => match shared.preparer.lock().step(shared) {
+                Wrote::NoSegment => match shared.preparer.lock().step(shared, false) {
+                    PrepareStep::Made | PrepareStep::Enough => {}
                     PrepareStep::NoSpace => return Err(self.no_space()),
-                    _ => continue,
+                    PrepareStep::Failed | PrepareStep::Stopped => return Err(self.failed()),
                 },
                 Wrote::NoSpace | Wrote::NeedsRoll => return Err(self.no_space()),
                 Wrote::Failed => return Err(self.failed()),
@@ -375,14 +376,21 @@ impl Log {
         // From here on the manifest tells where the log ends. Segments that were not begun are never begun: their term is over.
         let end = manifest::SegmentEnd { offset: writer.active.offset, lsn: shared.durable_lsn() };
         let unused: Vec<u64> = shared.prepared.lock().drain(..).map(|p| p.header.sequence).collect();
-        shared
-            .update_manifest(|manifest| {
-                manifest.segments.retain(|s| !unused.contains(&s.sequence));
-                if let Some(entry) = manifest.segment_mut(sequence) {
-                    entry.end = Some(end);
-                }
-            })
-            .map_err(StoreError::io("write the manifest"))?;
+        let told = shared.update_manifest(|manifest| {
+            manifest.segments.retain(|s| !unused.contains(&s.sequence));
+            if let Some(entry) = manifest.segment_mut(sequence) {
+                entry.end = Some(end);
+            }
+        });
+        match told {
+            Ok(()) => {}
+            Err(e) if shared::is_no_space(&e) => {
+                // All is synced and a frame says so; the manifest only makes the next start quicker.
+                tracing::warn!("no space to note the clean end of the log in the manifest");
+                return Ok(());
+            }
+            Err(e) => return Err(StoreError::io("write the manifest")(e)),
+        }
         open::reclaim(&*shared.disk, &unused, &[(sequence, end.offset)]);
         Ok(())
     }

@@ -55,15 +55,16 @@ pub(super) enum PrepareStep {
 }
 
 impl Preparer {
-    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] wait.
-    pub fn step(&mut self, shared: &Shared) -> PrepareStep {
+    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] wait. In the background it takes its
+    /// time, and gives up when the log stops.
+    pub fn step(&mut self, shared: &Shared, background: bool) -> PrepareStep {
         if shared.is_failed() {
             return PrepareStep::Failed;
         }
         if shared.prepared.lock().len() >= AHEAD {
             return PrepareStep::Enough;
         }
-        match self.make(shared).and_then(|()| self.list(shared)) {
+        match self.make(shared, background).and_then(|()| self.list(shared)) {
             Ok(()) => {
                 shared.set_prepare_stalled(false);
                 shared.segment_is_ready();
@@ -83,7 +84,7 @@ impl Preparer {
         }
     }
 
-    fn make(&mut self, shared: &Shared) -> io::Result<()> {
+    fn make(&mut self, shared: &Shared, background: bool) -> io::Result<()> {
         if !self.unlisted.is_empty() {
             return Ok(());
         }
@@ -96,10 +97,10 @@ impl Preparer {
             created_us: shared.clock.wall_us(),
         };
         let mut between = || {
-            if shared.threads && !shared.prepared.lock().is_empty() {
+            if background && !shared.prepared.lock().is_empty() {
                 std::thread::park_timeout(THROTTLE);
             }
-            !shared.is_stopping()
+            !(background && shared.is_stopping())
         };
         match segment::create(&*shared.disk, &header, &mut between) {
             Ok(file) => {

@@ -350,6 +350,10 @@ impl Shared {
 
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    pub fn wake_all(&self) {
         for wakeup in [&self.wake_writer, &self.wake_sync, &self.wake_preparer] {
             wakeup.wake();
         }

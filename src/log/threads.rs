@@ -20,9 +20,9 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Wakeup(OnceLock<Thread>);
 
 impl Wakeup {
-    fn is_me(&self) {
-        // Set once: each thread calls this first thing, and each has its own.
-        let _ = self.0.set(thread::current());
+    fn is(&self, thread: &Thread) {
+        // Set once, by the one who starts the thread.
+        let _ = self.0.set(thread.clone());
     }
 
     #[inline]
@@ -48,22 +48,26 @@ impl Retry {
 }
 
 pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let threads: [(&str, fn(&Shared)); 3] =
-        [("log-writer", writer), ("log-sync", syncer), ("log-prepare", preparer)];
     let mut handles = Vec::new();
-    for (name, run) in threads {
+    let mut start = |name: &str, wakeup: &Wakeup, run: fn(&Shared)| {
         let mine = shared.clone();
-        match thread::Builder::new().name(name.to_owned()).spawn(move || run(&mine)) {
-            Ok(handle) => handles.push(handle),
-            Err(e) => {
-                shared.stop();
-                for handle in handles {
-                    let _ = handle.join();
-                }
-                return Err(e);
-            }
+        let handle = thread::Builder::new().name(name.to_owned()).spawn(move || run(&mine))?;
+        wakeup.is(handle.thread());
+        handles.push(handle);
+        Ok(())
+    };
+    let started = start("log-writer", &shared.wake_writer, writer)
+        .and_then(|()| start("log-sync", &shared.wake_sync, syncer))
+        .and_then(|()| start("log-prepare", &shared.wake_preparer, preparer));
+    if let Err(e) = started {
+        shared.stop();
+        for handle in handles {
+            let _ = handle.join();
         }
+        return Err(e);
     }
+    // A wake that came before its thread was known here would be lost: each looks again.
+    shared.wake_all();
     Ok(handles)
 }
 
@@ -72,7 +76,6 @@ fn is_over(shared: &Shared) -> bool {
 }
 
 fn writer(shared: &Shared) {
-    shared.wake_writer.is_me();
     let mut retry = Retry(RETRY_MIN);
     while !is_over(shared) {
         let wrote = shared.writer.lock().write_pending(shared, true);
@@ -98,7 +101,6 @@ fn writer(shared: &Shared) {
 }
 
 fn syncer(shared: &Shared) {
-    shared.wake_sync.is_me();
     while !is_over(shared) {
         match shared.sync_due_in() {
             // The writer does it.
@@ -116,10 +118,9 @@ fn syncer(shared: &Shared) {
 }
 
 fn preparer(shared: &Shared) {
-    shared.wake_preparer.is_me();
     let mut retry = Retry(RETRY_MIN);
     while !is_over(shared) {
-        let step = shared.preparer.lock().step(shared);
+        let step = shared.preparer.lock().step(shared, true);
         match step {
             PrepareStep::Made => retry.reset(),
             PrepareStep::Enough => thread::park(),
@@ -158,7 +159,7 @@ impl Shared {
         if self.sync_due_in() == Some(Duration::ZERO) {
             return self.sync_written();
         }
-        if self.preparer.lock().step(self) == PrepareStep::Made {
+        if self.preparer.lock().step(self, false) == PrepareStep::Made {
             return true;
         }
         self.witness_due_in() == Some(Duration::ZERO) && self.write_witness() == Wrote::All

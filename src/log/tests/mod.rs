@@ -1,0 +1,228 @@
+//! The log over the simulated disk. `threads: false` throughout, except in `threaded`: a test decides what happens when.
+
+mod crash;
+mod damage;
+mod live;
+mod refusal;
+mod threaded;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::SimClock;
+use crate::disk::sim::{CrashStyle, Fault, FaultRule, OpKind, SimDisk};
+
+/// A log, what it runs on, and what was appended to it.
+struct Bench {
+    log: Log,
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+}
+
+struct Opened {
+    bench: Bench,
+    report: RecoveryReport,
+    bodies: Vec<Vec<u8>>,
+}
+
+fn options(policy: Policy) -> LogOptions {
+    LogOptions { segment_bytes: 8 << 10, buffer_bytes_max: 1 << 20, policy, threads: false }
+}
+
+fn try_open(disk: &SimDisk, options: LogOptions) -> Result<Opened, StoreError> {
+    try_open_at(disk, options, Arc::new(SimClock::at_ms(1_700_000_000_000)))
+}
+
+fn try_open_at(disk: &SimDisk, options: LogOptions, clock: Arc<SimClock>) -> Result<Opened, StoreError> {
+    let mut bodies = Vec::new();
+    let mut lsn = None;
+    let visited = &mut |recovered: Recovered<'_>| {
+        if let Recovered::Record { lsn_end, body, .. } = recovered {
+            let before = lsn.unwrap_or(lsn_end - record::record_len(body.len()) as u64);
+            assert_eq!(lsn_end - before, record::record_len(body.len()) as u64, "LSNs are contiguous");
+            lsn = Some(lsn_end);
+            bodies.push(body.to_vec());
+        }
+        Ok(())
+    };
+    let (log, report) = Log::open(Arc::new(disk.clone()), clock.clone(), options, visited)?;
+    assert_eq!(report.records, bodies.len() as u64);
+    assert_eq!(report.end_lsn, lsn.unwrap_or(0));
+    assert_eq!([log.append_lsn(), log.written_lsn(), log.durable_lsn()], [report.end_lsn; 3]);
+    Ok(Opened { bench: Bench { log, disk: disk.clone(), clock }, report, bodies })
+}
+
+fn open(disk: &SimDisk, policy: Policy) -> Opened {
+    try_open(disk, options(policy)).expect("the log opens")
+}
+
+fn new_bench(policy: Policy) -> Bench {
+    open(&SimDisk::new(1), policy).bench
+}
+
+impl Bench {
+    fn settle(&self) {
+        while self.log.step() {}
+    }
+
+    /// Appends and does all that there is to do at this moment.
+    fn write(&self, body: &[u8]) -> Lsn {
+        let lsn = self.log.append(body);
+        self.log.flush_tick(false);
+        self.settle();
+        lsn
+    }
+
+    /// The path and the bytes of the segment that is being written, and where its frames end.
+    fn active(&self) -> (String, Vec<u8>, usize) {
+        let path = segment::path(self.log.info().sequence);
+        let bytes = self.disk.read_raw(&path).expect("the active segment exists");
+        let end = self.log.shared.writer.lock().active.offset as usize;
+        (path, bytes, end)
+    }
+}
+
+fn body(i: u64) -> Vec<u8> {
+    format!("record {i}").into_bytes()
+}
+
+#[test]
+fn records_come_back_in_order_over_many_segments() {
+    let bench = new_bench(Policy::Always);
+    let bodies: Vec<Vec<u8>> = (0..100).map(|i| vec![i as u8; 37 * i as usize]).collect();
+    for body in &bodies {
+        bench.write(body);
+    }
+    assert!(bench.log.info().sequence > 10);
+    bench.log.shutdown().unwrap();
+    let disk = bench.disk.kill();
+    let found = open(&disk, Policy::Always);
+    assert_eq!(found.bodies, bodies);
+    assert_eq!(found.report.torn, None);
+    assert_eq!(found.report.rewritten_bytes, 0);
+}
+
+#[test]
+fn an_empty_directory_becomes_a_store_and_reopens_empty() {
+    let first = open(&SimDisk::new(1), Policy::Always);
+    assert!(first.report.created);
+    let id = first.bench.log.info().store_id;
+    drop(first.bench.log);
+    let again = open(&first.bench.disk, Policy::Always);
+    assert!(!again.report.created);
+    assert_eq!(again.bench.log.info().store_id, id);
+    assert_eq!(again.bodies, Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn every_start_takes_a_new_term_and_a_new_segment() {
+    let disk = SimDisk::new(1);
+    let mut last = (0, 0);
+    for i in 0..5 {
+        let opened = open(&disk, Policy::Always);
+        let info = opened.bench.log.info();
+        assert!(info.term > last.0 && info.sequence > last.1);
+        last = (info.term, info.sequence);
+        opened.bench.write(&body(i));
+        if i % 2 == 0 {
+            opened.bench.log.shutdown().unwrap();
+        }
+    }
+    let found = open(&disk, Policy::Always);
+    assert_eq!(found.bodies, (0..5).map(body).collect::<Vec<_>>());
+    let manifest = found.bench.log.shared.catalog.lock().clone();
+    assert_eq!(manifest.terms.iter().map(|t| t.term).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert!(manifest.terms.is_sorted_by_key(|t| t.first_lsn));
+}
+
+#[test]
+fn a_clean_restart_gives_unused_room_back() {
+    let bench = new_bench(Policy::Always);
+    bench.settle();
+    bench.write(b"x");
+    bench.log.shutdown().unwrap();
+    let files = bench.disk.files();
+    assert_eq!(files.iter().filter(|f| f.starts_with("log/")).count(), 1, "{files:?}");
+    assert!(bench.disk.read_raw("log/00000001.log").unwrap().len() < 4096 + 512);
+    drop(bench.log);
+    assert_eq!(open(&bench.disk, Policy::Always).bodies, [b"x"]);
+}
+
+#[test]
+fn unproven_frames_are_written_again_before_serving() {
+    let bench = new_bench(Policy::EverySec);
+    for i in 0..10 {
+        bench.log.append(&body(i));
+        bench.log.flush_tick(false);
+    }
+    assert_eq!(bench.log.durable_lsn(), 0);
+    // SIGKILL: the kernel has everything, the medium nothing.
+    let found = open(&bench.disk.kill(), Policy::EverySec);
+    assert_eq!(found.bodies.len(), 10);
+    assert_eq!(found.report.rewritten_bytes, found.report.end_lsn);
+    // Power loss right after the start, which has shown the records.
+    let after = open(&found.bench.disk.crash(1, CrashStyle::LoseAll), Policy::EverySec);
+    assert_eq!(after.bodies.len(), 10);
+    assert_eq!(after.report.rewritten_bytes, 0);
+}
+
+#[test]
+fn only_what_no_frame_proves_is_written_again() {
+    let bench = new_bench(Policy::Always);
+    for i in 0..10 {
+        bench.write(&body(i));
+    }
+    let found = open(&bench.disk.kill(), Policy::Always);
+    assert_eq!(found.bodies.len(), 10);
+    assert_eq!(found.report.rewritten_bytes, record::record_len(body(9).len()) as u64);
+}
+
+#[test]
+fn recovery_never_writes_into_a_segment_it_found() {
+    let bench = new_bench(Policy::EverySec);
+    for i in 0..50 {
+        bench.log.append(&[i; 300]);
+        bench.log.flush_tick(false);
+    }
+    bench.settle();
+    let disk = bench.disk.kill();
+    let before: Vec<_> = disk.files().into_iter().map(|f| (disk.read_raw(&f).unwrap(), f)).collect();
+    let found = open(&disk, Policy::EverySec);
+    found.bench.write(b"more");
+    for (old, path) in before.iter().filter(|(_, path)| path.starts_with("log/")) {
+        if let Some(new) = disk.read_raw(path) {
+            // Giving the unused end back is all that may happen.
+            assert_eq!(new, old[..new.len()], "{path}");
+        }
+    }
+}
+
+#[test]
+fn progress_is_told() {
+    let bench = new_bench(Policy::Always);
+    bench.write(b"x");
+    bench.log.shutdown().unwrap();
+    drop(bench.log);
+    let mut told = Vec::new();
+    let visit = &mut |recovered: Recovered<'_>| {
+        if let Recovered::Progress { bytes_done, bytes_total } = recovered {
+            told.push((bytes_done, bytes_total));
+        }
+        Ok(())
+    };
+    Log::open(Arc::new(bench.disk.clone()), bench.clock.clone(), options(Policy::Always), visit).unwrap();
+    assert!(!told.is_empty() && told.iter().all(|(done, total)| done <= total));
+}
+
+#[test]
+fn the_visitors_error_stops_recovery() {
+    let bench = new_bench(Policy::Always);
+    bench.write(b"x");
+    drop(bench.log);
+    let visit = &mut |recovered: Recovered<'_>| match recovered {
+        Recovered::Record { .. } => Err(StoreError::Refused("enough".to_owned())),
+        Recovered::Progress { .. } => Ok(()),
+    };
+    let opened = Log::open(Arc::new(bench.disk.clone()), bench.clock.clone(), options(Policy::Always), visit);
+    assert!(matches!(opened, Err(StoreError::Refused(text)) if text == "enough"));
+}
