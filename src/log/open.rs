@@ -256,7 +256,7 @@ fn begin_term(
     sequence: u64,
 ) -> Result<Begun, StoreError> {
     // Frames from here on are written again, the old segments end here.
-    let cut = scanned.unproven.first().map_or(scanned.end, |frame| frame.at);
+    let cut = scanned.unproven.first().map_or(scanned.end, |frame| frame.cut);
     manifest.begin_term(scanned.end.lsn);
     manifest.synced_through = manifest.synced_through.max(cut.lsn);
     let copy_bytes = copied_len(scanned);

@@ -43,6 +43,8 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unproven {
     pub at: Place,
+    /// Behind the frame with data before it: the empty frames between may be lost and are not missed.
+    pub cut: Place,
     pub end_lsn: Lsn,
 }
 
@@ -79,6 +81,8 @@ pub(super) struct Scan<'a> {
     report: &'a mut RecoveryReport,
     lsn: Lsn,
     commit: Place,
+    /// Behind the last frame that is not empty.
+    data_end: Place,
     /// The beginning of a large record, and the frame bytes that it came in.
     pieces: Vec<u8>,
     uncommitted_bytes: u64,
@@ -105,6 +109,7 @@ pub(super) fn scan(
         report,
         lsn: first_lsn,
         commit: Place { index: 0, offset: segment::HEADER_LEN, lsn: first_lsn },
+        data_end: Place { index: 0, offset: segment::HEADER_LEN, lsn: first_lsn },
         pieces: Vec::new(),
         uncommitted_bytes: 0,
         proven: first_lsn.max(manifest.synced_through),
@@ -242,9 +247,17 @@ impl Scan<'_> {
         self.lsn = header.end_lsn();
         self.report.last_wall_us = self.report.last_wall_us.max(header.wall_us);
         if !payload.is_empty() && header.end_lsn() > self.proven {
-            self.unproven.push_back(Unproven { at, end_lsn: header.end_lsn() });
+            let start = Place { offset: segment::HEADER_LEN, ..at };
+            let cut = if self.data_end.index == at.index { self.data_end } else { start };
+            self.unproven.push_back(Unproven { at, cut, end_lsn: header.end_lsn() });
         }
         self.prove(header.synced_through);
+        if payload.is_empty() {
+            // It only bears witness. Nothing proves that it is on the medium, so the log must not be said to reach behind it.
+            return Ok(());
+        }
+        self.data_end =
+            Place { index: at.index, offset: at.offset + header.frame_len() as u64, lsn: self.lsn };
         self.uncommitted_bytes += header.frame_len() as u64;
         let flags = header.flags;
         if flags.contains(Flags::PIECE) {
@@ -260,7 +273,7 @@ impl Scan<'_> {
             self.records(header, payload, visit)?;
         }
         self.uncommitted_bytes = 0;
-        self.commit = Place { index: at.index, offset: at.offset + header.frame_len() as u64, lsn: self.lsn };
+        self.commit = self.data_end;
         Ok(())
     }
 
