@@ -10,7 +10,7 @@
 //! this with the cold bit and no value; nothing sets the bit yet.
 
 use super::value::{Kind, Value};
-use crate::types::string;
+use crate::types::string::value::encoding as string_encoding;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::{self, NonNull};
 
@@ -188,7 +188,7 @@ impl Entry {
     /// Redis' name for the representation of the value (OBJECT ENCODING).
     pub fn encoding(&self) -> &'static str {
         match (self.as_string(), self.as_value()) {
-            (Some(value), _) => string::value::encoding(value, self.changed_in_place()),
+            (Some(value), _) => string_encoding(value, self.changed_in_place()),
             (None, Some(value)) => value.encoding(),
             (None, None) => unreachable!("an entry is a string or has a value"),
         }

@@ -128,3 +128,40 @@ fn bitfields_overflow_as_told() {
         assert!(reply.starts_with("-ERR Invalid bitfield type."), "{encoding}");
     }
 }
+
+#[test]
+fn other_types_are_refused_after_bad_arguments() {
+    const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    let mut rig = Rig::new();
+    assert_eq!(rig.run("RPUSH l x"), ":1\r\n");
+    let refused = [
+        "SETBIT l 1 1",
+        "GETBIT l 1",
+        "BITCOUNT l",
+        "BITCOUNT l 0 1 BIT",
+        "BITPOS l 1",
+        "BITPOS l 1 0 -1",
+        "BITOP AND d l",
+        "BITOP NOT d l",
+        "BITOP OR d k l",
+        "BITFIELD l",
+        "BITFIELD l GET u8 0",
+        "BITFIELD l SET u8 0 1",
+        "BITFIELD_RO l GET u8 0",
+    ];
+    for line in refused {
+        assert_eq!(rig.run(line), WRONG_TYPE, "{line}");
+    }
+    replies(
+        &mut rig,
+        &[
+            ("SETBIT l x 1", NO_OFFSET),
+            ("BITCOUNT l a b", NOT_INTEGER),
+            ("BITPOS l a", NOT_INTEGER),
+            ("BITFIELD l GET u8 x", NO_OFFSET),
+            ("SET k v", "+OK\r\n"),
+            ("BITOP OR l k k", ":1\r\n"),
+            ("GET l", "$1\r\nv\r\n"),
+        ],
+    );
+}

@@ -129,7 +129,7 @@ fn counters_count_and_refuse() {
             ("SET n 01", OK),
             ("DECR n", NOT_INTEGER),
             ("INCRBYFLOAT n 0.1", "$3\r\n1.1\r\n"),
-            ("INCRBYFLOAT n 2e2", "$5\r\n201.1\r\n"),
+            ("INCRBYFLOAT n 2e2", "$21\r\n201.10000000000000001\r\n"),
             ("INCRBYFLOAT n inf", "-ERR increment would produce NaN or Infinity\r\n"),
             ("INCRBYFLOAT n x", "-ERR value is not a valid float\r\n"),
             ("INCRBYFLOAT m -3.0", "$2\r\n-3\r\n"),
@@ -223,4 +223,46 @@ fn a_write_that_changes_nothing_is_not_logged() {
     assert_eq!(rig.server.store.get().expect("open").log.append_lsn(), before);
     rig.run("SETBIT k 0 1");
     assert!(rig.server.store.get().expect("open").log.append_lsn() > before);
+}
+
+#[test]
+fn other_types_are_refused_where_redis_refuses_them() {
+    const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    let mut rig = Rig::new();
+    assert_eq!(rig.run("RPUSH l x"), ":1\r\n");
+    let refused = [
+        "GET l",
+        "GETEX l EX 0",
+        "GETDEL l",
+        "GETSET l x",
+        "SET l x NX GET",
+        "SET l x IFEQ y",
+        "STRLEN l",
+        "INCR l",
+        "INCRBYFLOAT l x",
+        "APPEND l x",
+        "GETRANGE l 0 1",
+        "SETRANGE l 0 x",
+        "SETRANGE l 536870912 x",
+    ];
+    for line in refused {
+        assert_eq!(rig.run(line), WRONG_TYPE, "{line}");
+    }
+    replies(
+        &mut rig,
+        &[
+            ("SETRANGE l -1 x", "-ERR offset is out of range\r\n"),
+            ("DECRBY l -9223372036854775808", "-ERR decrement would overflow\r\n"),
+            ("INCRBY l x", NOT_INTEGER),
+            ("GETRANGE l x 1", NOT_INTEGER),
+            ("SET l x EX 0 GET", "-ERR invalid expire time in 'set' command\r\n"),
+            ("LCS l k FOO", "-ERR The specified keys must contain string values\r\n"),
+            ("MGET l k", "*2\r\n$-1\r\n$-1\r\n"),
+            ("MSETNX k 1 l 2", ":0\r\n"),
+            ("SETNX l x", ":0\r\n"),
+            ("SET l x NX", NIL),
+            ("SET l x XX KEEPTTL", OK),
+            ("GET l", "$1\r\nx\r\n"),
+        ],
+    );
 }
