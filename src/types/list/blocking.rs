@@ -37,8 +37,14 @@ fn move_or_wait(
     timeout_ms: Option<u64>,
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    if !move_element(ctx, source, destination, reply)? {
-        ctx.wait_for(std::iter::once(source.0), timeout_ms, Nil::Bulk, reply);
+    if move_element(ctx, source, destination, reply)? {
+        return Ok(());
+    }
+    if ctx.may_block {
+        // Redis ends every wait for a list with a null array, even if the command's own reply is a bulk string.
+        ctx.wait_for(std::iter::once(source.0), timeout_ms, Nil::Array, reply);
+    } else {
+        reply.null();
     }
     Ok(())
 }

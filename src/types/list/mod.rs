@@ -6,4 +6,6 @@ mod blocks;
 pub mod commands;
 mod op;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod value;

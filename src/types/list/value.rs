@@ -153,18 +153,21 @@ impl List {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn check(&self, limits: Limits) {
+        if let Shape::Long(blocks) = &self.0 {
+            blocks.check(limits);
+        }
+    }
+
     /// An index or a number of elements, at most `most`.
     fn within(value: u64, most: usize) -> Result<usize, Misfit> {
         usize::try_from(value).ok().filter(|&value| value <= most).ok_or(NO_ELEMENT)
     }
-}
-
-impl Collection for List {
-    type Op<'a> = ListOp<'a>;
 
     #[inline]
-    fn apply(&mut self, op: &ListOp<'_>) -> Result<(), Misfit> {
-        let (limits, len) = (Limits::current(), self.len());
+    pub(super) fn apply_within(&mut self, op: &ListOp<'_>, limits: Limits) -> Result<(), Misfit> {
+        let len = self.len();
         match *op {
             ListOp::Push { side, elements } => {
                 self.push(side, elements, limits);
@@ -194,6 +197,15 @@ impl Collection for List {
         }
         self.settle(limits);
         Ok(())
+    }
+}
+
+impl Collection for List {
+    type Op<'a> = ListOp<'a>;
+
+    #[inline]
+    fn apply(&mut self, op: &ListOp<'_>) -> Result<(), Misfit> {
+        self.apply_within(op, Limits::current())
     }
 
     fn is_empty(&self) -> bool {
