@@ -6,7 +6,10 @@ pub mod hash;
 pub mod key;
 pub mod limits;
 pub mod list;
+pub mod member_table;
+pub mod packed;
 pub mod string;
+pub mod strings;
 
 use crate::codec::{Cursor, Malformed};
 

@@ -1,4 +1,5 @@
 //! The hash type.
 
 pub mod commands;
+pub mod op;
 pub mod value;
