@@ -38,6 +38,7 @@ pub mod types;
 pub fn registry() -> command::registry::Registry {
     command::registry::Registry::new(&[
         engine::transactions::COMMANDS,
+        types::bitmap::commands::COMMANDS,
         types::hash::commands::COMMANDS,
         types::key::commands::COMMANDS,
         types::list::commands::COMMANDS,
