@@ -5,12 +5,9 @@ use crate::command::{Args, CommandResult, Ctx};
 use crate::config::MaxmemoryPolicy;
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::value::Value;
 use crate::resp::Reply;
-use crate::resp::number::parse_i64;
+use crate::types::string;
 
-/// Longest string that Redis keeps in one piece with its object.
-const EMBEDDED_LEN_MAX: usize = 44;
 /// The access clock counts seconds in this many bits.
 const CLOCK_MASK: u64 = (1 << 24) - 1;
 
@@ -25,12 +22,10 @@ const NO_IDLE_TIME: CommandError = CommandError::new(
 
 /// Redis' name for how a value is kept (OBJECT ENCODING, DEBUG OBJECT).
 pub fn encoding(entry: &Entry) -> &'static str {
-    match entry.as_string() {
-        None => entry.as_value().map_or("raw", Value::encoding),
-        Some(_) if entry.changed_in_place() => "raw",
-        Some(text) if parse_i64(text).is_some() => "int",
-        Some(text) if text.len() <= EMBEDDED_LEN_MAX => "embstr",
-        Some(_) => "raw",
+    match (entry.as_string(), entry.as_value()) {
+        (Some(text), _) => string::value::encoding(text, entry.changed_in_place()),
+        (None, Some(value)) => value.encoding(),
+        (None, None) => "raw",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands through the in-process rig. Keys are made by ops, so that nothing here needs the commands of a type.
+//! The commands through the in-process rig. Strings are made by ops, which can choose the database and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -441,4 +441,108 @@ fn memory_usage_grows_with_the_value_and_stats_count_the_keys() {
     assert!(rig.run("MEMORY DOCTOR").starts_with('$'));
     assert!(rig.run("MEMORY MALLOC-STATS").starts_with('$'));
     assert!(rig.run("MEMORY HELP").starts_with('*') && rig.run("OBJECT HELP").starts_with('*'));
+}
+
+/// Every type, its expiry and the times of its parts move along, whichever way the value is carried.
+#[test]
+fn collections_are_carried_whole_to_other_slots_and_databases() {
+    let (disk, clock) = (Arc::new(SimDisk::new(1)), Arc::new(SimClock::at_ms(NOW_MS)));
+    let mut rig = Rig::open(disk.clone(), clock.clone(), options()).expect("an empty disk opens");
+    for n in 0..2000 {
+        rig.run(&format!("RPUSH list element:{n}"));
+        rig.run(&format!("HSET hash field:{n} value:{n}"));
+    }
+    rig.run("HPEXPIRE hash 60000 FIELDS 2 field:3 field:1900");
+    rig.run("PEXPIRE hash 90000");
+    let value_of = |state: &str, db: u32, key: &str| {
+        let start = format!("{db} {key} ");
+        state.lines().find_map(|line| line.strip_prefix(&start)).map(String::from)
+    };
+    let state = rig.state();
+    let (list, hash) = (value_of(&state, 0, "list"), value_of(&state, 0, "hash"));
+    assert!(list.is_some() && hash.as_ref().is_some_and(|text| text.starts_with("Some")));
+    set(&rig, 0, "other", "to be replaced", Some(NOW_MS + 5));
+    script(
+        &mut rig,
+        &[
+            ("RENAME list other", "+OK"),
+            ("COPY other {other}2", ":1"),
+            ("RENAME {other}2 {other}3", "+OK"),
+            ("RENAME hash elsewhere", "+OK"),
+            ("MOVE elsewhere 1", ":1"),
+            ("COPY other elsewhere DB 1", ":0"),
+            ("COPY other elsewhere DB 1 REPLACE", ":1"),
+            ("EXISTS list hash elsewhere {other}2", ":0"),
+            ("LLEN other", ":2000"),
+            ("PTTL other", ":-1"),
+        ],
+    );
+    let state = rig.state();
+    for (db, key) in [(0, "other"), (0, "{other}3"), (1, "elsewhere")] {
+        assert_eq!(value_of(&state, db, key), list, "{key}");
+    }
+    rig.run("DEL other");
+    rig.run("SWAPDB 0 1");
+    rig.run("HSET h a 1 b 2");
+    rig.run("HPEXPIRE h 60000 FIELDS 1 a");
+    rig.run("PEXPIRE h 90000");
+    let small = value_of(&rig.state(), 0, "h");
+    script(&mut rig, &[("COPY h h2", ":1"), ("MOVE h2 3", ":1"), ("RENAME h away", "+OK")]);
+    let state = rig.state();
+    assert_eq!(value_of(&state, 3, "h2"), small);
+    assert_eq!(value_of(&state, 0, "away"), small);
+    rig.settle();
+    drop(rig);
+    let again = Rig::open(disk, clock, options()).expect("what was written is read");
+    assert_eq!(again.state(), state);
+}
+
+#[test]
+fn whoever_waits_for_the_new_name_is_served() {
+    let mut rig = Rig::new();
+    for (n, line) in ["RENAME from to", "RENAME {to}from to", "RENAMENX from to", "COPY from to REPLACE"]
+        .iter()
+        .enumerate()
+    {
+        assert_eq!(rig.run_as(n + 1, "BLPOP to 0"), "");
+        rig.run("DEL from");
+        rig.run("RPUSH from x");
+        rig.run("RPUSH {to}from x");
+        rig.run(line);
+        assert_eq!(rig.delivered(n + 1).as_deref(), Some("*2\r\n$2\r\nto\r\n$1\r\nx\r\n"), "{line}");
+        assert_eq!(rig.run("EXISTS to"), ":0\r\n");
+    }
+}
+
+#[test]
+fn a_watched_key_is_touched_by_all_that_moves_it() {
+    let mut rig = Rig::new();
+    for (line, touched) in [
+        ("RENAME k away", true),
+        ("RENAME other k", true),
+        ("RENAME {k}other k", true),
+        ("MOVE k 1", true),
+        ("COPY other k REPLACE", true),
+        ("FLUSHDB", true),
+        ("FLUSHALL", true),
+        ("SWAPDB 0 2", true),
+        ("EXPIRE k 100", true),
+        ("DEL k", true),
+        ("COPY k other REPLACE", false),
+        ("COPY other k", false),
+        ("RENAMENX other k", false),
+        ("PERSIST k", false),
+        ("SWAPDB 4 5", false),
+        ("TOUCH k", false),
+    ] {
+        rig.run("FLUSHALL");
+        for key in ["k", "other", "{k}other"] {
+            set(&rig, 0, key, "v", None);
+        }
+        rig.run("WATCH k");
+        rig.run_as(1, line);
+        rig.run("MULTI");
+        let aborted = rig.run("EXEC") == "*-1\r\n";
+        assert_eq!(aborted, touched, "{line}");
+    }
 }
