@@ -26,6 +26,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod glob;
+pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;

@@ -1,4 +1,4 @@
-//! The commands through the in-process rig. Strings are made by ops, which can choose the database and the time.
+//! The commands through the in-process rig. Keys are mostly made by ops, which can choose the database and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::engine::rig::Rig;
 use crate::keyspace::op::{Op, encode_key_op};
 use crate::keyspace::waiters::StripeSet;
 use crate::log::LogOptions;
+use crate::types::hash::value::HashOp;
 use crate::types::string::value::StringOp;
 
 const NOW_MS: u64 = 1_700_000_001_000;
@@ -443,6 +444,16 @@ fn memory_usage_grows_with_the_value_and_stats_count_the_keys() {
     assert!(rig.run("MEMORY HELP").starts_with('*') && rig.run("OBJECT HELP").starts_with('*'));
 }
 
+fn set_field(rig: &Rig, key: &str, field: &str) {
+    let pair: &[&[u8]] = &[field.as_bytes(), b"value"];
+    put(rig, 0, key, Op::Hash(HashOp::set(pair)));
+}
+
+fn expire_field(rig: &Rig, key: &str, field: &str) {
+    let fields: &[&[u8]] = &[field.as_bytes()];
+    put(rig, 0, key, Op::Hash(HashOp::expire(NOW_MS + 60_000, fields)));
+}
+
 /// Every type, its expiry and the times of its parts move along, whichever way the value is carried.
 #[test]
 fn collections_are_carried_whole_to_other_slots_and_databases() {
@@ -450,9 +461,10 @@ fn collections_are_carried_whole_to_other_slots_and_databases() {
     let mut rig = Rig::open(disk.clone(), clock.clone(), options()).expect("an empty disk opens");
     for n in 0..2000 {
         rig.run(&format!("RPUSH list element:{n}"));
-        rig.run(&format!("HSET hash field:{n} value:{n}"));
+        set_field(&rig, "hash", &format!("field:{n}"));
     }
-    rig.run("HPEXPIRE hash 60000 FIELDS 2 field:3 field:1900");
+    expire_field(&rig, "hash", "field:3");
+    expire_field(&rig, "hash", "field:1900");
     rig.run("PEXPIRE hash 90000");
     let value_of = |state: &str, db: u32, key: &str| {
         let start = format!("{db} {key} ");
@@ -483,8 +495,8 @@ fn collections_are_carried_whole_to_other_slots_and_databases() {
     }
     rig.run("DEL other");
     rig.run("SWAPDB 0 1");
-    rig.run("HSET h a 1 b 2");
-    rig.run("HPEXPIRE h 60000 FIELDS 1 a");
+    ["a", "b"].into_iter().for_each(|field| set_field(&rig, "h", field));
+    expire_field(&rig, "h", "a");
     rig.run("PEXPIRE h 90000");
     let small = value_of(&rig.state(), 0, "h");
     script(&mut rig, &[("COPY h h2", ":1"), ("MOVE h2 3", ":1"), ("RENAME h away", "+OK")]);
@@ -505,7 +517,7 @@ fn whoever_waits_for_the_new_name_is_served() {
         .enumerate()
     {
         assert_eq!(rig.run_as(n + 1, "BLPOP to 0"), "");
-        rig.run("DEL from");
+        rig.run("DEL from {to}from");
         rig.run("RPUSH from x");
         rig.run("RPUSH {to}from x");
         rig.run(line);
