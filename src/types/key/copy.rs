@@ -3,7 +3,7 @@
 //! Within a slot of one database a rename is one op. Everything else is logged as what makes the value anew, because ops work
 //! on one key each; all of a command's ops are one record. That costs the value's size twice while the command runs.
 
-use super::database;
+use super::commands::database;
 use crate::command::options::is;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;

@@ -1,6 +1,6 @@
 //! When keys end: EXPIRE and its kin, TTL and its kin, PERSIST.
 
-use super::look;
+use super::commands::look;
 use crate::command::options::{expire_at, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;

@@ -1,16 +1,12 @@
 //! OBJECT: how a value is kept. The names of encodings are Redis', for the nearest thing that there is here.
 
-use super::look;
+use super::commands::look;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::config::MaxmemoryPolicy;
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::value::Value;
 use crate::resp::Reply;
-use crate::resp::number::parse_i64;
 
-/// Longest string that Redis keeps in one piece with its object.
-const EMBEDDED_LEN_MAX: usize = 44;
 /// The access clock counts seconds in this many bits.
 const CLOCK_MASK: u64 = (1 << 24) - 1;
 
@@ -23,17 +19,6 @@ const NO_IDLE_TIME: CommandError = CommandError::new(
      runtime LRU and LFU data will take some time to adjust.",
 );
 
-/// Redis' name for how a value is kept (OBJECT ENCODING, DEBUG OBJECT).
-pub fn encoding(entry: &Entry) -> &'static str {
-    match entry.as_string() {
-        None => entry.as_value().map_or("raw", Value::encoding),
-        Some(_) if entry.changed_in_place() => "raw",
-        Some(text) if parse_i64(text).is_some() => "int",
-        Some(text) if text.len() <= EMBEDDED_LEN_MAX => "embstr",
-        Some(_) => "raw",
-    }
-}
-
 /// Seconds since an entry was last read. Of one that never was, only that it is no longer than the server runs is known.
 pub fn idle_s(ctx: &Ctx<'_>, access: u32) -> u64 {
     if access == 0 {
@@ -43,7 +28,7 @@ pub fn idle_s(ctx: &Ctx<'_>, access: u32) -> u64 {
 }
 
 pub(super) fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    reply.bulk_or_null(look(ctx, args.get(2)).map(|entry| encoding(entry).as_bytes()));
+    reply.bulk_or_null(look(ctx, args.get(2)).map(|entry| entry.encoding().as_bytes()));
     Ok(())
 }
 
