@@ -10,7 +10,7 @@
 use std::sync::OnceLock;
 
 use super::packed::{Item, Packed};
-use crate::keyspace::hash::hash_bytes;
+use crate::hash::hash_bytes;
 
 /// Rows a page holds on average when the table grows.
 const LOAD: usize = 8;

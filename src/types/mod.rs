@@ -2,7 +2,9 @@
 //! (floor 5: what clients call it). A new type adds its folder here, a variant to [`crate::keyspace::value::Value`] and to
 //! [`crate::keyspace::op::Op`], and its `COMMANDS` to the registry.
 
+pub mod bitmap;
 pub mod hash;
+pub mod key;
 pub mod limits;
 pub mod list;
 pub mod member_table;
