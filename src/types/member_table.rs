@@ -81,13 +81,13 @@ fn row_at<const WIDTH: usize>(packed: &Packed, at: usize) -> Option<Row<'_, WIDT
     let first = packed.item(at)?;
     let mut row = [first; WIDTH];
     for column in 1..WIDTH {
-        row[column] = packed.item(row[column - 1].end()).expect("rows are written whole");
+        row[column] = packed.item(row[column - 1].end).expect("rows are written whole");
     }
     Some(row)
 }
 
 fn row_end<const WIDTH: usize>(row: &Row<'_, WIDTH>) -> usize {
-    row[WIDTH - 1].end()
+    row[WIDTH - 1].end
 }
 
 fn rows_of<const WIDTH: usize>(packed: &Packed) -> impl Iterator<Item = Row<'_, WIDTH>> {
@@ -106,9 +106,9 @@ fn find_in<const WIDTH: usize>(packed: &Packed, member: &[u8]) -> Option<usize> 
         if item.bytes == member {
             return Some(at);
         }
-        at = item.end();
+        at = item.end;
         for _ in 1..WIDTH {
-            at = packed.item(at).expect("rows are written whole").end();
+            at = packed.item(at).expect("rows are written whole").end;
         }
     }
     None
@@ -244,7 +244,7 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
     /// Another string in a column (not the member's) of a row.
     pub fn set(&mut self, place: Place, column: usize, parts: &[&[u8]], marked: bool) {
         let row = self.row(place);
-        let old = row[column].at..row[column].end();
+        let old = row[column].at..row[column].end;
         let new_len = parts.iter().map(|part| part.len()).sum::<usize>();
         let row_len = row_end(&row) - row[0].at - old.len() + new_len;
         let moves = self.is_spread() && place.large.is_some() != (row_len > LARGE);

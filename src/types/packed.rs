@@ -14,15 +14,10 @@ use std::ops::Range;
 pub struct Item<'a> {
     /// Offset of its header.
     pub at: usize,
+    /// Offset of what follows.
+    pub end: usize,
     pub bytes: &'a [u8],
     pub marked: bool,
-}
-
-impl Item<'_> {
-    /// Offset of what follows.
-    pub const fn end(&self) -> usize {
-        self.at + header_len(self.bytes.len()) + self.bytes.len()
-    }
 }
 
 /// Bytes that the header of a string takes.
@@ -53,10 +48,11 @@ impl Packed {
     /// The string at an offset that is one's beginning, or nothing at the end.
     #[inline]
     pub fn item(&self, at: usize) -> Option<Item<'_>> {
-        let rest = &self.bytes[at..];
-        let &first = rest.first()?;
-        let (header, start) = if first < 0x80 { (first as usize, 1) } else { long_header(rest) };
-        Some(Item { at, bytes: &rest[start..start + (header >> 1)], marked: header & 1 == 1 })
+        let &first = self.bytes.get(at)?;
+        let (header, len) = if first < 0x80 { (first as usize, 1) } else { long_header(&self.bytes[at..]) };
+        let start = at + len;
+        let end = start + (header >> 1);
+        Some(Item { at, end, bytes: &self.bytes[start..end], marked: header & 1 == 1 })
     }
 
     /// The strings from an offset on.
@@ -132,7 +128,7 @@ impl Packed {
     }
 }
 
-#[cold]
+#[inline]
 fn long_header(bytes: &[u8]) -> (usize, usize) {
     let mut header = 0;
     for (i, &byte) in bytes.iter().enumerate() {
@@ -168,7 +164,7 @@ impl<'a> Iterator for Items<'a> {
     #[inline]
     fn next(&mut self) -> Option<Item<'a>> {
         let item = self.packed.item(self.at)?;
-        self.at = item.end();
+        self.at = item.end;
         Some(item)
     }
 }

@@ -341,8 +341,8 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     let exists = |field: &&[u8]| hash.is_some_and(|hash| hash.contains(field, now_ms));
     let is_met = match all_exist {
         None => true,
-        Some(true) => names.iter().all(|field| exists(field)),
-        Some(false) => !names.iter().any(|field| exists(field)),
+        Some(true) => names.iter().all(exists),
+        Some(false) => !names.iter().any(exists),
     };
     if !is_met {
         reply.integer(0);
