@@ -14,9 +14,10 @@
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  clock, codec, error, glob   ground
+//! 0  allocator, clock, codec, error, glob   ground
 //! ```
 
+pub mod allocator;
 pub mod clock;
 pub mod codec;
 pub mod command;
@@ -25,18 +26,22 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod glob;
+pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
 pub mod recovery;
 pub mod resp;
+pub mod server;
 pub mod types;
 
 /// Every command there is.
 pub fn registry() -> command::registry::Registry {
     command::registry::Registry::new(&[
         engine::transactions::COMMANDS,
+        types::bitmap::commands::COMMANDS,
         types::hash::commands::COMMANDS,
+        types::key::commands::COMMANDS,
         types::list::commands::COMMANDS,
         types::string::commands::COMMANDS,
     ])

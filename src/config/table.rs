@@ -43,7 +43,7 @@ directives! {
     "Network" {
         port "port" [] int(0, 65535) = "6379" Mutable Live
             "TCP port to listen on; 0 for none.";
-        bind "bind" [] words(WordsRule::Addresses) = "* -::*" Mutable Live
+        bind "bind" [] words(WordsRule::Addresses) = "127.0.0.1 -::1" Mutable Live
             "Addresses to listen on; one that begins with `-` may be missing.";
         bind_source_addr "bind-source-addr" [] text(TextRule::Any) = "" Mutable Inert
             "Address from which outgoing connections come.";

@@ -9,6 +9,7 @@
 
 pub mod fault;
 pub mod os;
+pub mod plain;
 pub mod prng;
 pub mod sim;
 #[cfg(test)]

@@ -1,0 +1,68 @@
+//! Files of the administrator, outside the data directory: configuration, log file, pid file, socket. No promise rests on
+//! them.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::glob;
+
+pub fn read_text(path: &str) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
+/// Replaces a text file whole: either the old or the new one is there, also after a crash.
+pub fn replace_text(path: &str, text: &str) -> io::Result<()> {
+    let path = Path::new(path);
+    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, path)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Opens a file to append to, for logs.
+pub fn append(path: &str) -> io::Result<fs::File> {
+    fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Removes a file if it is there.
+pub fn remove(path: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Sets a file's permission bits.
+pub fn set_mode(path: &str, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// The path from the root, whether or not it exists.
+pub fn absolute(path: &str) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).to_string_lossy().into_owned()
+}
+
+/// The files whose last part matches a pattern, sorted; a path without wildcards is itself.
+pub fn glob(pattern: &str) -> io::Result<Vec<String>> {
+    let path = Path::new(pattern);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !glob::has_wildcard(name.as_bytes()) {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for item in fs::read_dir(folder)? {
+        let item = item?;
+        if glob::matches(name.as_bytes(), item.file_name().to_string_lossy().as_bytes()) {
+            found.push(item.path().to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,524 @@
+//! One connection: read, parse, execute, hold the replies, send them.
+//!
+//! The task reads and executes; the worker's flusher sends. Both run on the worker's thread and share a [`Line`].
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Sleep, sleep};
+
+use crate::command::clients::Client;
+use crate::command::server::Server;
+use crate::command::session::Session;
+use crate::config::ClientClass;
+use crate::engine::blocking::{self, Delivery, Parked};
+use crate::engine::dispatch::WaitDurable;
+use crate::engine::{Flow, execute, run, transactions};
+use crate::log::{LogState, Lsn, Policy};
+use crate::resp::{Limits, Parsed, Parser, Reply};
+
+use super::listen;
+use super::outbox::{Level, Outbox, Published};
+use super::stream::{Accepted, ReadHalf, WriteHalf};
+use super::worker::{READ_BUFFER, Worker};
+
+/// What the connection's task and the worker's flusher share.
+pub struct Line {
+    pub outbox: RefCell<Outbox>,
+    write: WriteHalf,
+    pub client: Arc<Client>,
+    /// In the flusher's list of this tick.
+    pub is_due: Cell<bool>,
+    /// In the flusher's list of those that wait for the log.
+    pub is_held: Cell<bool>,
+    /// The socket took less than it was offered: the task waits until it takes more.
+    is_full: Cell<bool>,
+    /// To be closed once everything is sent.
+    closing: Cell<bool>,
+    dead: Cell<bool>,
+    /// Since when the output has been over its soft limit, in Unix milliseconds.
+    over_soft_since_ms: Cell<Option<u64>>,
+    blocked: Cell<bool>,
+}
+
+impl Line {
+    fn wake(&self) {
+        (self.client.wake)();
+    }
+
+    fn end(&self) {
+        self.dead.set(true);
+        self.wake();
+    }
+
+    /// Sends what the log allows and the socket takes.
+    pub fn send(&self, published: Published) {
+        if self.dead.get() || self.is_full.get() {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        loop {
+            let ready = outbox.ready(published);
+            if ready.is_empty() {
+                break;
+            }
+            match self.write.try_write(ready) {
+                Ok(sent) => {
+                    outbox.consume(sent);
+                    self.client.output_total.fetch_add(sent as u64, Relaxed);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.is_full.set(true);
+                    self.wake();
+                    break;
+                }
+                Err(_) => {
+                    self.end();
+                    break;
+                }
+            }
+        }
+        self.client.output_bytes.store(outbox.len(), Relaxed);
+        if self.closing.get() && outbox.is_empty() {
+            self.end();
+        }
+    }
+
+    /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
+    pub fn stays_held(&self, failed: bool) -> bool {
+        let held = self.outbox.borrow().is_held() && !self.dead.get();
+        if held && failed {
+            self.end();
+        }
+        self.is_held.set(held && !failed);
+        held && !failed
+    }
+
+    /// Time-outs and output limits, now and then.
+    pub fn sweep(&self, server: &Server, now_ms: u64) {
+        let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
+        let timeout = server.config.timeout() as u64;
+        if timeout > 0 && idle_ms > timeout * 1000 && !self.blocked.get() {
+            self.end();
+        }
+        let limit = server.config.output_buffer_limit(ClientClass::Normal);
+        let bytes = self.outbox.borrow().len() as u64;
+        let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
+        let since = self.over_soft_since_ms.get().unwrap_or(now_ms);
+        self.over_soft_since_ms.set(over_soft.then_some(since));
+        let soft_ended = over_soft && now_ms.saturating_sub(since) >= limit.soft_seconds * 1000;
+        if soft_ended || (limit.hard_bytes > 0 && bytes > limit.hard_bytes) {
+            tracing::warn!(client = self.client.id, bytes, "output over client-output-buffer-limit: closed");
+            server.stats.output_buffer_limit_disconnections.add(1);
+            self.end();
+        }
+    }
+}
+
+/// What a connection is doing between two requests.
+enum State {
+    Ready,
+    /// A parsed request waits for room in the log, or for the end of a pause.
+    Parked(Option<Pin<Box<Sleep>>>),
+    /// A blocking command waits for a key.
+    Blocked(Parked, Option<Pin<Box<Sleep>>>),
+    /// WAITAOF waits for a position.
+    Waiting(WaitDurable, Option<Pin<Box<Sleep>>>),
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    line: Rc<Line>,
+    read: ReadHalf,
+    parser: Parser,
+    /// Input that was not executed yet.
+    query: Vec<u8>,
+    session: Session,
+    state: State,
+    waker: Arc<Mutex<Option<Waker>>>,
+    limits: Limits,
+}
+
+/// Longest that a parked request waits before it looks again by itself.
+const PARK_RETRY: Duration = Duration::from_millis(50);
+
+/// Serves an accepted socket on the worker's thread.
+pub fn start(worker: &Rc<Worker>, socket: Accepted) {
+    let server = &worker.server;
+    let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let shared = waker.clone();
+    let wake = Box::new(move || {
+        if let Some(waker) = &*shared.lock() {
+            waker.wake_by_ref();
+        }
+    });
+    let client = Arc::new(listen::describe(server, &socket, wake));
+    let (read, write) = match socket.split() {
+        Ok(halves) => halves,
+        Err(error) => {
+            tracing::warn!("a connection could not be taken over: {error}");
+            return;
+        }
+    };
+    server.clients.add(client.clone());
+    let line = Rc::new(Line {
+        outbox: RefCell::default(),
+        write,
+        client: client.clone(),
+        is_due: Cell::new(false),
+        is_held: Cell::new(false),
+        is_full: Cell::new(false),
+        closing: Cell::new(false),
+        dead: Cell::new(false),
+        over_soft_since_ms: Cell::new(None),
+        blocked: Cell::new(false),
+    });
+    worker.lines.borrow_mut().push(Rc::downgrade(&line));
+    let authenticated = server.config.requirepass().is_empty();
+    let mut connection = Connection {
+        worker: worker.clone(),
+        line,
+        read,
+        parser: Parser::new(),
+        query: Vec::new(),
+        session: Session::new(client, authenticated),
+        state: State::Ready,
+        waker,
+        limits: Limits::DEFAULT,
+    };
+    tokio::task::spawn_local(async move {
+        std::future::poll_fn(|cx| connection.poll(cx)).await;
+        connection.end();
+    });
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.register(cx);
+        loop {
+            if self.line.dead.get() || self.line.client.killed.load(Relaxed) {
+                return Poll::Ready(());
+            }
+            if self.line.is_full.get() && self.line.write.poll_writable(cx).is_ready() {
+                self.line.is_full.set(false);
+                self.worker.due(&self.line, false);
+            }
+            self.poll_state(cx);
+            if !matches!(self.state, State::Ready) && self.query.len() >= READ_BUFFER {
+                // It has more to say than may be kept for later: TCP makes it wait.
+                return Poll::Pending;
+            }
+            if self.line.closing.get() || self.is_overloaded() {
+                return Poll::Pending;
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    // What was asked is still answered: `printf PING | nc` closes its side first.
+                    self.close_when_sent();
+                }
+                Poll::Ready(Ok(count)) => {
+                    self.line.client.input_total.fetch_add(count as u64, Relaxed);
+                    self.worker.server.stats.net_input_bytes.add(count as u64);
+                    if matches!(self.state, State::Ready) {
+                        self.process(cx);
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Others wake this task through the client's entry in the registry.
+    fn register(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.lock();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Too many replies wait to be read: no more requests are taken until the client reads some.
+    fn is_overloaded(&self) -> bool {
+        self.line.outbox.borrow().len() as u64 > self.worker.server.config.held_replies_size()
+    }
+
+    fn close_when_sent(&mut self) {
+        self.line.closing.set(true);
+        if matches!(self.state, State::Blocked(..)) {
+            // Nobody is there to take what it waits for.
+            self.line.end();
+        }
+        self.worker.due(&self.line, false);
+    }
+
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.query.capacity() == 0 {
+            // Borrow the worker's buffer; it goes back when everything in it was executed.
+            self.query = std::mem::take(&mut *self.worker.read_buffer.borrow_mut());
+        }
+        let wanted = self.parser.wanted().min(16 << 20);
+        let room = self.query.capacity() - self.query.len();
+        if room < wanted || room < READ_BUFFER / 4 {
+            self.query.reserve(wanted.max(READ_BUFFER));
+        }
+        let result = self.read.poll_read(cx, &mut self.query);
+        if self.query.is_empty() {
+            self.give_buffer_back();
+        }
+        result
+    }
+
+    fn give_buffer_back(&mut self) {
+        let buffer = std::mem::take(&mut self.query);
+        let mut shared = self.worker.read_buffer.borrow_mut();
+        if buffer.capacity() <= 4 * READ_BUFFER && shared.capacity() < buffer.capacity() {
+            *shared = buffer;
+        }
+    }
+
+    /// Executes everything that is complete in the input.
+    fn process(&mut self, cx: &mut Context<'_>) {
+        let mut appended = false;
+        while matches!(self.state, State::Ready) && !self.line.closing.get() {
+            self.limits.authenticated = self.session.authenticated;
+            match self.parser.parse(&self.query, &self.limits) {
+                Ok(Parsed::Request) => appended |= self.execute(cx),
+                Ok(Parsed::Empty) => {}
+                Ok(Parsed::Incomplete) => break,
+                Err(error) => {
+                    let mut outbox = self.line.outbox.borrow_mut();
+                    Reply::new(&mut outbox.bytes, self.session.proto).error_bytes(&error.line());
+                    self.line.closing.set(true);
+                }
+            }
+            if self.session.close_after_reply {
+                self.line.closing.set(true);
+            }
+            if self.is_overloaded() {
+                break;
+            }
+        }
+        self.drop_executed();
+        self.show_figures();
+        self.worker.due(&self.line, appended);
+    }
+
+    /// Executes the parsed request. True if something was appended to the log.
+    fn execute(&mut self, cx: &mut Context<'_>) -> bool {
+        let server = &*self.worker.server;
+        if server.shutting_down.load(Relaxed) {
+            // Neither executed nor answered: the connection ends with the server.
+            self.state = State::Parked(None);
+            return false;
+        }
+        let mut outbox = self.line.outbox.borrow_mut();
+        let from = outbox.bytes.len();
+        let mut transaction = self.worker.transaction.borrow_mut();
+        let args = self.parser.args(&self.query);
+        let outcome = execute(server, &mut self.session, &mut transaction, args, &mut outbox.bytes);
+        drop(transaction);
+        let appended = self.hold(&mut outbox, from, outcome.gate);
+        drop(outbox);
+        match outcome.flow {
+            Flow::Done => {}
+            Flow::Park => {
+                self.worker.park(cx.waker());
+                self.state = State::Parked(Some(self.timer(cx, PARK_RETRY)));
+            }
+            Flow::Blocked(parked) => {
+                let timer = parked.timeout_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
+                server.clients.blocked.fetch_add(1, Relaxed);
+                server.stats.blocked_clients.add(1);
+                self.line.blocked.set(true);
+                self.state = State::Blocked(parked, timer);
+            }
+            Flow::WaitDurable(wait) => {
+                let timer = wait.timeout_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
+                if let Some(store) = server.store.get() {
+                    store.log.demand_sync(wait.lsn);
+                }
+                self.state = State::Waiting(wait, timer);
+            }
+        }
+        if !matches!(self.state, State::Ready) {
+            // What was just set has to be polled once to be woken by it.
+            cx.waker().wake_by_ref();
+        }
+        appended
+    }
+
+    fn timer(&self, _cx: &Context<'_>, duration: Duration) -> Pin<Box<Sleep>> {
+        // Timers beyond a year are as good as none, and within what the runtime's wheel takes.
+        Box::pin(sleep(duration.min(Duration::from_secs(365 * 86400))))
+    }
+
+    /// Makes the reply that begins at `from` wait for `gate` at this connection's level.
+    #[inline]
+    fn hold(&self, outbox: &mut Outbox, from: usize, gate: Lsn) -> bool {
+        if gate == 0 {
+            return false;
+        }
+        let Some(store) = self.worker.server.store.get() else { return false };
+        let log = &store.log;
+        let durable = log.durable_lsn();
+        if gate <= durable {
+            return false;
+        }
+        if let LogState::Failed { reason } = log.state() {
+            // What it shows may be gone after a restart.
+            outbox.bytes.truncate(from);
+            Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
+            return false;
+        }
+        let level = match self.session.durability.unwrap_or_else(|| log.policy()) {
+            Policy::Always => Level::Durable,
+            Policy::EverySec | Policy::No => Level::Written,
+        };
+        if outbox.bytes.len() > from {
+            outbox.gate(from, gate, level);
+        }
+        gate > log.written_lsn()
+    }
+
+    fn drop_executed(&mut self) {
+        if matches!(self.state, State::Parked(_)) {
+            // The parsed request stays where it is until it has run.
+            return;
+        }
+        let consumed = self.parser.consumed();
+        if consumed == self.query.len() {
+            self.parser.shift(consumed);
+            self.query.clear();
+            self.give_buffer_back();
+        } else if consumed > 0 {
+            self.parser.shift(consumed);
+            self.query.drain(..consumed);
+        }
+        let limit = self.worker.server.config.client_query_buffer_limit();
+        if self.query.len() as u64 > limit {
+            tracing::warn!(
+                client = self.line.client.id,
+                "query buffer over client-query-buffer-limit: closed"
+            );
+            self.worker.server.stats.query_buffer_limit_disconnections.add(1);
+            self.line.end();
+        }
+    }
+
+    /// What CLIENT LIST shows, once a batch.
+    fn show_figures(&self) {
+        let client = &self.line.client;
+        let session = &self.session;
+        client.last_active_ms.store(self.worker.server.clock.wall_ms(), Relaxed);
+        client.db.store(session.db, Relaxed);
+        client.resp.store(session.proto as u32, Relaxed);
+        client.multi.store(session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64), Relaxed);
+        client.multi_bytes.store(session.multi.as_ref().map_or(0, |multi| multi.bytes), Relaxed);
+        client.query_bytes.store(self.query.len(), Relaxed);
+        client.query_free.store(self.query.capacity() - self.query.len(), Relaxed);
+    }
+
+    /// Looks whether what the connection waits for has come.
+    fn poll_state(&mut self, cx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Ready => {
+                if !self.query.is_empty() && !self.is_overloaded() {
+                    self.process(cx);
+                }
+            }
+            State::Parked(mut timer) => {
+                if self.worker.server.shutting_down.load(Relaxed) {
+                    self.state = State::Parked(timer);
+                    return;
+                }
+                if let Some(timer) = &mut timer {
+                    // Polled so that it wakes this task; whoever else woke it may have made room already.
+                    let _ = timer.as_mut().poll(cx);
+                }
+                let appended = self.execute(cx);
+                self.worker.due(&self.line, appended);
+                if matches!(self.state, State::Ready) {
+                    self.process(cx);
+                }
+            }
+            State::Blocked(parked, timer) => self.poll_blocked(cx, parked, timer),
+            State::Waiting(wait, timer) => self.poll_waiting(cx, wait, timer),
+        }
+    }
+
+    fn poll_blocked(&mut self, cx: &mut Context<'_>, mut parked: Parked, mut timer: Option<Pin<Box<Sleep>>>) {
+        if let Poll::Ready(delivery) = Pin::new(&mut parked.receiver).poll(cx) {
+            // A closed channel means that the server ends: so does the connection.
+            match delivery {
+                Ok(delivery) => self.unblock(cx, &parked, delivery),
+                Err(_) => self.line.end(),
+            }
+            return;
+        }
+        let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if over && parked.waiter.claim() {
+            let mut reply = Vec::new();
+            parked.nil.write(&mut Reply::new(&mut reply, self.session.proto));
+            self.unblock(cx, &parked, Delivery { reply, gate: 0, wrote: 0 });
+            return;
+        }
+        self.state = State::Blocked(parked, if over { None } else { timer });
+    }
+
+    fn unblock(&mut self, cx: &mut Context<'_>, parked: &Parked, delivery: Delivery) {
+        let server = &*self.worker.server;
+        *self.line.client.blocked.lock() = None;
+        blocking::forget(server, &parked.waiter);
+        server.clients.blocked.fetch_sub(1, Relaxed);
+        self.line.blocked.set(false);
+        self.session.last_write = self.session.last_write.max(delivery.wrote);
+        let mut outbox = self.line.outbox.borrow_mut();
+        let from = outbox.bytes.len();
+        outbox.bytes.extend_from_slice(&delivery.reply);
+        let appended = self.hold(&mut outbox, from, delivery.gate);
+        drop(outbox);
+        self.worker.due(&self.line, appended);
+        self.process(cx);
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, wait: WaitDurable, mut timer: Option<Pin<Box<Sleep>>>) {
+        let Some(store) = self.worker.server.store.get() else { return };
+        let durable = store.log.durable_lsn() >= wait.lsn;
+        let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if (durable && wait.replicas == 0) || over {
+            let mut outbox = self.line.outbox.borrow_mut();
+            let mut reply = Reply::new(&mut outbox.bytes, self.session.proto);
+            reply.array(2);
+            reply.integer(i64::from(durable));
+            reply.integer(0);
+            drop(outbox);
+            self.worker.due(&self.line, false);
+            self.process(cx);
+            return;
+        }
+        self.worker.park(cx.waker());
+        self.state = State::Waiting(wait, timer);
+    }
+
+    /// Takes the connection out of everything that knows it.
+    fn end(mut self) {
+        let server = self.worker.server.clone();
+        if let State::Blocked(parked, _) = std::mem::replace(&mut self.state, State::Ready) {
+            // Claimed before: its reply is lost with the connection, as a reply on its way would be.
+            let _ = parked.waiter.claim();
+            blocking::forget(&server, &parked.waiter);
+            server.clients.blocked.fetch_sub(1, Relaxed);
+        }
+        transactions::forget_session(&server, &mut self.session);
+        server.clients.remove(self.line.client.id);
+        self.line.dead.set(true);
+    }
+}

@@ -1,0 +1,209 @@
+//! Listening sockets, and what a connection is called.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::command::clients::Client;
+use crate::command::server::Server;
+use crate::config::Config;
+use crate::disk::plain;
+use crate::engine::rig::client_without_socket;
+
+use super::stream::Accepted;
+
+/// The sockets that a server listens on.
+pub struct Listeners {
+    pub tcp: Vec<std::net::TcpListener>,
+    pub unix: Option<std::os::unix::net::UnixListener>,
+}
+
+/// Opens all that the configuration names. The error says which could not be opened.
+pub fn open(config: &Config) -> Result<Listeners, String> {
+    let mut tcp = Vec::new();
+    let port = config.port() as u16;
+    if port != 0 {
+        for name in config.bind() {
+            let (name, optional) = name.strip_prefix('-').map_or((&*name, false), |rest| (rest, true));
+            match bind(name, port, config.tcp_backlog() as i32) {
+                Ok(listener) => tcp.push(listener),
+                Err(error) if optional => tracing::debug!("not listening on {name}:{port}: {error}"),
+                Err(error) => {
+                    return Err(format!(
+                        "can't listen on {name}:{port}: {error}. Stop what listens there, or choose another --port."
+                    ));
+                }
+            }
+        }
+    }
+    let path = config.unixsocket();
+    let unix = if path.is_empty() { None } else { Some(bind_unix(config, &path)?) };
+    if tcp.is_empty() && unix.is_none() {
+        return Err("nothing to listen on: set --port or --unixsocket".into());
+    }
+    Ok(Listeners { tcp, unix })
+}
+
+fn bind(name: &str, port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let address: SocketAddr = match name {
+        "*" => SocketAddr::from(([0, 0, 0, 0], port)),
+        "::*" => SocketAddr::from(([0u16; 8], port)),
+        _ => (name, port)
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?,
+    };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+fn bind_unix(config: &Config, path: &str) -> Result<std::os::unix::net::UnixListener, String> {
+    let describe = |error: io::Error| {
+        format!("can't listen on unix socket {path}: {error}. Choose another --unixsocket.")
+    };
+    // A socket that a killed server left behind; the directory lock keeps a living one from being robbed of its data.
+    plain::remove(path).map_err(describe)?;
+    let listener = std::os::unix::net::UnixListener::bind(path).map_err(describe)?;
+    listener.set_nonblocking(true).map_err(describe)?;
+    let mode = config.unixsocketperm();
+    if mode != 0 {
+        plain::set_mode(path, mode).map_err(describe)?;
+    }
+    Ok(listener)
+}
+
+/// Hands accepted connections to the workers in turn.
+pub struct Distributor {
+    server: Arc<Server>,
+    workers: Vec<UnboundedSender<Accepted>>,
+    next: AtomicUsize,
+}
+
+impl Distributor {
+    pub fn new(server: Arc<Server>, workers: Vec<UnboundedSender<Accepted>>) -> Arc<Self> {
+        Arc::new(Self { server, workers, next: AtomicUsize::new(0) })
+    }
+
+    fn hand_over(&self, socket: Accepted) {
+        let worker = self.next.fetch_add(1, Relaxed) % self.workers.len();
+        // A closed channel belongs to a server that is ending: the socket is dropped, that is closed.
+        let _ = self.workers[worker].send(socket);
+    }
+
+    fn refuse(&self, mut socket: impl Write, reason: &str) {
+        self.server.stats.connections_rejected.add(1);
+        // The peer may be gone already; there is nobody else to tell.
+        let _ = socket.write_all(format!("-{reason}\r\n").as_bytes());
+    }
+
+    fn is_full(&self) -> bool {
+        self.server.clients.len() >= self.server.config.maxclients() as usize
+    }
+
+    fn accept_tcp(&self, socket: std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
+        self.server.stats.connections_received.add(1);
+        if self.is_full() {
+            self.refuse(&socket, "ERR max number of clients reached");
+            return Ok(());
+        }
+        let config = &self.server.config;
+        let protected = config.protected_mode() && config.requirepass().is_empty();
+        if protected && !peer.ip().to_canonical().is_loopback() {
+            self.refuse(&socket, PROTECTED);
+            return Ok(());
+        }
+        socket.set_nodelay(true)?;
+        let keepalive = config.tcp_keepalive() as u64;
+        if keepalive > 0 {
+            let probe = Duration::from_secs((keepalive / 3).max(1));
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(keepalive))
+                .with_interval(probe)
+                .with_retries(3);
+            SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+        }
+        self.hand_over(Accepted::Tcp(socket));
+        Ok(())
+    }
+
+    fn accept_unix(&self, socket: std::os::unix::net::UnixStream) {
+        self.server.stats.connections_received.add(1);
+        if self.is_full() {
+            self.refuse(&socket, "ERR max number of clients reached");
+        } else {
+            self.hand_over(Accepted::Unix(socket));
+        }
+    }
+
+    pub async fn serve_tcp(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => {
+                    if let Err(error) = socket.into_std().and_then(|socket| self.accept_tcp(socket, peer)) {
+                        tracing::debug!("a connection was lost while it was accepted: {error}");
+                    }
+                }
+                Err(error) => back_off(&error).await,
+            }
+        }
+    }
+
+    pub async fn serve_unix(self: Arc<Self>, listener: std::os::unix::net::UnixListener) -> io::Result<()> {
+        let listener = UnixListener::from_std(listener)?;
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => match socket.into_std() {
+                    Ok(socket) => self.accept_unix(socket),
+                    Err(error) => tracing::debug!("a connection was lost while it was accepted: {error}"),
+                },
+                Err(error) => back_off(&error).await,
+            }
+        }
+    }
+}
+
+/// Out of file descriptors, most likely: trying again at once would only burn the processor.
+async fn back_off(error: &io::Error) {
+    tracing::warn!(
+        "a connection could not be accepted: {error}; raise the limit of open files or lower maxclients"
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts set a password (requirepass), or turn protected mode off (protected-mode no).";
+
+/// What the registry shows of a new connection.
+pub fn describe(server: &Server, socket: &Accepted, wake: Box<dyn Fn() + Send + Sync>) -> Client {
+    let base = client_without_socket(server.clients.fresh_id(), server.clock.wall_ms());
+    let mut client = Arc::into_inner(base).expect("nobody else has it yet");
+    client.wake = wake;
+    match socket {
+        Accepted::Tcp(stream) => {
+            client.fd = stream.as_raw_fd();
+            client.addr = stream.peer_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
+            client.laddr = stream.local_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
+        }
+        Accepted::Unix(stream) => {
+            client.fd = stream.as_raw_fd();
+            client.unix_socket = true;
+            client.addr = format!("{}:0", server.config.unixsocket());
+            client.laddr = client.addr.clone();
+        }
+    }
+    client
+}

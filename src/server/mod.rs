@@ -1,0 +1,17 @@
+//! The only floor that knows sockets: listeners, workers, connections, outboxes, start and shutdown.
+//!
+//! A worker is a thread with a tokio current-thread runtime and its own connections. Appends of one scheduling tick are
+//! gathered: connections run first, then the worker's flusher writes the log once (or wakes its thread once) and sends
+//! whatever replies the log allows.
+
+pub mod connection;
+pub mod listen;
+pub mod logging;
+pub mod outbox;
+pub mod settings;
+pub mod signals;
+pub mod start;
+pub mod stream;
+pub mod worker;
+
+pub use start::run;

@@ -1,0 +1,74 @@
+//! From the command line to a configuration: the file, what it includes, the options.
+
+use std::io::Read;
+
+use crate::config::Loader;
+use crate::config::conf::{self, CommandLine};
+
+use crate::config::{Config, Name};
+use crate::disk::plain;
+
+pub const HELP: &str = "\
+Duramen: a Redis-compatible server for data that must not be lost.
+
+Usage: duramen [redis.conf] [--directive value ...]
+       duramen --version | --help
+
+Every directive of redis.conf may stand on the command line, after the file:
+  duramen                                   listen on 127.0.0.1:6379, keep the data in this directory
+  duramen --port 7000 --dir /var/lib/duramen
+  duramen /etc/duramen.conf --appendfsync always
+  echo 'maxclients 500' | duramen -         read directives from standard input
+
+What decides about safety:
+  --appendfsync always     a reply to a write leaves when it is on the disk
+  --appendfsync everysec   when the kernel has it; a power failure may take the last second (default)
+  --appendfsync no         when the kernel has it; the kernel decides about the rest
+
+docs/configuration.md lists all directives, docs/durability.md what is promised under each policy.
+";
+
+/// A configuration, and where it came from.
+pub struct Settings {
+    pub config: Config,
+    /// Absolute path of the configuration file.
+    pub file: Option<String>,
+    /// To be logged once there is a log.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the command line's arguments, without the program's name. The error is for the terminal.
+pub fn load(args: &[String]) -> Result<Settings, String> {
+    let CommandLine { conf_file, conf_from_stdin, options } =
+        conf::command_line(args).map_err(|e| e.to_string())?;
+    let config = Config::new();
+    let mut include = |pattern: &str| include(pattern);
+    let mut loader = Loader::new(&config, &mut include);
+    let mut file = None;
+    if let Some(path) = conf_file {
+        let text = plain::read_text(&path).map_err(|e| {
+            format!("Can't open the configuration file '{path}': {e}. Give a readable file, or none.")
+        })?;
+        loader.file(&text).map_err(|e| e.to_string())?;
+        file = Some(plain::absolute(&path));
+    }
+    if conf_from_stdin {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|e| format!("Can't read standard input: {e}"))?;
+        loader.file(&text).map_err(|e| e.to_string())?;
+    }
+    loader.options(&options).map_err(|e| e.to_string())?;
+    let warnings = loader.finish();
+    let dir = plain::absolute(&config.dir());
+    config.set_at_start(Name::dir, &dir).map_err(|e| format!("dir '{dir}': {e}"))?;
+    Ok(Settings { config, file, warnings })
+}
+
+/// The files that an `include` line names, with their texts.
+pub fn include(pattern: &str) -> Result<Vec<(String, String)>, String> {
+    plain::glob(pattern)
+        .and_then(|paths| {
+            paths.into_iter().map(|path| Ok((path.clone(), plain::read_text(&path)?))).collect()
+        })
+        .map_err(|e| format!("can't include '{pattern}': {e}"))
+}

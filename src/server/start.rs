@@ -1,0 +1,289 @@
+//! From the command line to a serving process, and to its orderly end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock::{Clock, OsClock};
+use crate::command::server::Server;
+use crate::command::session::Session;
+use crate::config::{AppendFsync, Config, LogIo as LogIoChoice};
+use crate::disk::os::{LogIo, OsDisk};
+use crate::disk::plain;
+use crate::engine::expiry::Expiry;
+use crate::engine::rig::client_without_socket;
+use crate::error::StoreError;
+use crate::log::{LogOptions, Policy};
+use crate::recovery;
+
+use super::listen::{self, Distributor};
+use super::settings::{self, Settings};
+use super::worker::{self, Bell};
+use super::{logging, signals};
+
+/// Runs the server until it is asked to end. Returns the process' exit code.
+pub fn run(args: &[String]) -> i32 {
+    match args.first().map(String::as_str) {
+        Some("--help" | "-h") => {
+            print!("{}", settings::HELP);
+            return 0;
+        }
+        Some("--version" | "-v") => {
+            println!("Duramen server v={} (Redis 7.2.4 compatible)", env!("CARGO_PKG_VERSION"));
+            return 0;
+        }
+        _ => {}
+    }
+    let settings = match settings::load(args) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return 1;
+        }
+    };
+    match serve(settings) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("duramen: {error}");
+            1
+        }
+    }
+}
+
+/// The log's policy of an `appendfsync` value.
+pub fn policy(choice: AppendFsync) -> Policy {
+    match choice {
+        AppendFsync::Always => Policy::Always,
+        AppendFsync::EverySec => Policy::EverySec,
+        AppendFsync::No => Policy::No,
+    }
+}
+
+fn serve(settings: Settings) -> Result<(), String> {
+    let Settings { config, file, warnings } = settings;
+    let set_level = logging::start(config.loglevel(), &config.logfile())
+        .map_err(|e| format!("can't write the log file '{}': {e}", config.logfile()))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = Arc::new(config);
+    let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
+    let mut server = Server::new(config.clone(), clock, crate::registry())
+        .map_err(|e| format!("no random numbers: {e}"))?;
+    server.config_file = file;
+    let server = Arc::new(server);
+    install_hooks(&server, set_level);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        dir = config.dir(),
+        "starting"
+    );
+
+    let disk = open_disk(&config)?;
+    let listeners = listen::open(&config)?;
+    let pid_file = write_pid_file(&config)?;
+    let stop = Arc::new(Notify::new());
+    let notify = stop.clone();
+    // Nobody else sets it.
+    let _ = server.on_shutdown.set(Box::new(move || notify.notify_one()));
+
+    let (workers, bells, threads) = start_workers(&server)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime for accepting connections: {e}"))?;
+    let outcome = runtime.block_on(async {
+        let distributor = Distributor::new(server.clone(), workers);
+        for listener in listeners.tcp {
+            let address = listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string());
+            tracing::info!("listening on {address}");
+            tokio::spawn(distributor.clone().serve_tcp(listener));
+        }
+        if let Some(listener) = listeners.unix {
+            tracing::info!("listening on {}", config.unixsocket());
+            tokio::spawn(distributor.clone().serve_unix(listener));
+        }
+        tokio::spawn(signals::watch(server.clone()));
+        load(&server, disk, &bells, &stop).await
+    });
+    // Ends the accepting tasks, and with them the workers' channels.
+    drop(runtime);
+    let synced = match server.store.get() {
+        Some(store) if outcome.is_ok() => {
+            store.log.shutdown().map_err(|e| format!("the log was not synced: {e}"))
+        }
+        _ => Ok(()),
+    };
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker ended by a panic");
+        }
+    }
+    for path in [pid_file, Some(config.unixsocket()).filter(|path| !path.is_empty())].into_iter().flatten() {
+        if let Err(error) = plain::remove(&path) {
+            tracing::warn!("{path} was not removed: {error}");
+        }
+    }
+    outcome?;
+    synced?;
+    tracing::info!("everything is synced; bye");
+    Ok(())
+}
+
+fn open_disk(config: &Config) -> Result<Arc<OsDisk>, String> {
+    let log_io = match config.log_io() {
+        LogIoChoice::Auto => LogIo::Auto,
+        LogIoChoice::IoUring => LogIo::IoUring,
+        LogIoChoice::Pwrite => LogIo::Blocking,
+    };
+    let dir = config.dir();
+    let disk = OsDisk::open_dir(dir.clone().into(), log_io);
+    disk.map(Arc::new)
+        .map_err(|e| format!("can't use the data directory '{dir}': {e}. Choose another --dir."))
+}
+
+fn write_pid_file(config: &Config) -> Result<Option<String>, String> {
+    let path = config.pidfile();
+    if path.is_empty() {
+        return Ok(None);
+    }
+    plain::replace_text(&path, &format!("{}\n", std::process::id()))
+        .map_err(|e| format!("can't write the pid file '{path}': {e}"))?;
+    Ok(Some(path))
+}
+
+type Workers =
+    (Vec<mpsc::UnboundedSender<super::stream::Accepted>>, Vec<Arc<Bell>>, Vec<std::thread::JoinHandle<()>>);
+
+fn start_workers(server: &Arc<Server>) -> Result<Workers, String> {
+    let (mut senders, mut bells, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..server.config.io_threads() as usize {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let bell = Arc::new(Bell::default());
+        let thread = worker::spawn(server.clone(), bell.clone(), receiver, number)
+            .map_err(|e| format!("can't start worker {number}: {e}"))?;
+        senders.push(sender);
+        bells.push(bell);
+        threads.push(thread);
+    }
+    Ok((senders, bells, threads))
+}
+
+/// Recovers the store on a thread of its own, while clients are told that it is loading; then runs until the end is asked for.
+async fn load(
+    server: &Arc<Server>,
+    disk: Arc<OsDisk>,
+    bells: &[Arc<Bell>],
+    stop: &Notify,
+) -> Result<(), String> {
+    let loader = server.clone();
+    let options = LogOptions {
+        segment_bytes: server.config.log_segment_size(),
+        buffer_bytes_max: server.config.log_buffer_size() as usize,
+        policy: policy(server.config.appendfsync()),
+        threads: true,
+    };
+    let directory = disk.clone();
+    let recovered = tokio::task::spawn_blocking(move || recovery::open(&loader, directory, options)).await;
+    let store =
+        recovered.map_err(|e| format!("recovery ended early: {e}"))?.map_err(|e| explain(&e, &disk))?;
+    report(&store);
+    let bells = bells.to_vec();
+    store.log.subscribe(Box::new(move || bells.iter().for_each(|bell| bell.ring_from_log())));
+    assert!(server.store.set(store).is_ok(), "the store is set once, here");
+    tracing::info!(io = crate::disk::Disk::log_io(&*disk), "ready to accept connections");
+    let expiry = tokio::spawn(expire(server.clone()));
+    stop.notified().await;
+    expiry.abort();
+    tracing::info!("shutting down: syncing the log");
+    Ok(())
+}
+
+/// The active expiry cycle, `hz` times a second, more often while much is due.
+async fn expire(server: Arc<Server>) {
+    let client = client_without_socket(0, server.clock.wall_ms());
+    let mut expiry = Expiry::new(Session::new(client, true));
+    loop {
+        let pause = Duration::from_millis(1000 / (server.config.hz() as u64).clamp(1, 500));
+        tokio::time::sleep(pause).await;
+        let mut rounds = 0;
+        while expiry.cycle(&server) && rounds < 16 {
+            rounds += 1;
+            tokio::task::yield_now().await;
+        }
+        if let Some(store) = server.store.get()
+            && store.log.append_lsn() > store.log.written_lsn()
+        {
+            store.log.flush_tick(false);
+        }
+    }
+}
+
+fn report(store: &crate::command::server::Store) {
+    let found = &store.recovery;
+    if found.created {
+        tracing::info!("a new store was made");
+        return;
+    }
+    let seconds = found.elapsed.as_secs_f64();
+    tracing::info!(
+        records = found.records,
+        bytes = found.bytes,
+        segments = found.segments,
+        term = found.term,
+        "loaded in {seconds:.3} s"
+    );
+    if let Some(torn) = &found.torn {
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            possibly_acknowledged = torn.possibly_acknowledged,
+            "an unfinished tail was cut"
+        );
+    }
+}
+
+fn explain(error: &StoreError, disk: &OsDisk) -> String {
+    match disk.lock_holder("LOCK") {
+        Some(pid) if matches!(error, StoreError::Refused(_)) && pid != std::process::id() => {
+            format!("{error} (last locked by process {pid})")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Lets handlers reach what only this floor can do.
+fn install_hooks(server: &Arc<Server>, set_level: logging::SetLevel) {
+    let weak = Arc::downgrade(server);
+    let on_config = move |name: &str| {
+        let Some(server) = weak.upgrade() else { return };
+        match name {
+            "loglevel" => set_level(server.config.loglevel()),
+            "appendfsync" => {
+                if let Some(store) = server.store.get() {
+                    store.log.set_policy(policy(server.config.appendfsync()));
+                }
+            }
+            _ => {}
+        }
+    };
+    let weak = Arc::downgrade(server);
+    let rewrite = move || {
+        let server = weak.upgrade().ok_or("the server is ending")?;
+        let path = server.config_file.clone().ok_or("The server is running without a config file")?;
+        // A file that was removed meanwhile is made anew.
+        let existing = plain::read_text(&path).unwrap_or_default();
+        let text = crate::config::rewrite(&existing, &server.config, &mut settings::include)
+            .map_err(|e| e.to_string())?;
+        plain::replace_text(&path, &text).map_err(|e| format!("{path}: {e}"))
+    };
+    // Both are set here only.
+    let _ = server.on_config.set(Box::new(on_config));
+    let _ = server.rewrite_config.set(Box::new(rewrite));
+    server.loading.started_ms.store(server.clock.wall_ms(), Relaxed);
+}

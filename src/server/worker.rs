@@ -1,0 +1,211 @@
+//! A worker: one thread, one current-thread runtime, its own connections, and the flusher that serves them all once a tick.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+use std::thread::ThreadId;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::command::context::Transaction;
+use crate::command::server::Server;
+use crate::log::LogState;
+
+use super::connection::{self, Line};
+use super::outbox::Published;
+use super::stream::Accepted;
+
+/// Size of the buffer that connections without unread input share for reading.
+pub const READ_BUFFER: usize = 64 << 10;
+
+/// Wakes a worker's flusher from any thread.
+#[derive(Default)]
+pub struct Bell {
+    rung: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    /// The worker's own thread, which looks at the log anyway after it wrote.
+    thread: Mutex<Option<ThreadId>>,
+}
+
+impl Bell {
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*self.waker.lock()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// As `ring`, from the log: of no use to the thread that has just written the log itself.
+    pub fn ring_from_log(&self) {
+        if *self.thread.lock() != Some(std::thread::current().id()) {
+            self.ring();
+        }
+    }
+}
+
+/// What the tasks of one worker share.
+pub struct Worker {
+    pub server: Arc<Server>,
+    pub bell: Arc<Bell>,
+    /// Connections that have replies to send, or may have.
+    due: RefCell<Vec<Rc<Line>>>,
+    /// Connections whose replies wait for the log.
+    held: RefCell<Vec<Rc<Line>>>,
+    /// Connections whose request waits for room in the log, or for a position in it.
+    parked: RefCell<Vec<Waker>>,
+    /// Something was appended since the last tick's end.
+    appended: Cell<bool>,
+    pub transaction: RefCell<Transaction>,
+    pub read_buffer: RefCell<Vec<u8>>,
+    /// Every connection, for the sweep of time-outs and limits.
+    pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
+}
+
+impl Worker {
+    fn new(server: Arc<Server>, bell: Arc<Bell>) -> Self {
+        Self {
+            server,
+            bell,
+            due: RefCell::default(),
+            held: RefCell::default(),
+            parked: RefCell::default(),
+            appended: Cell::new(false),
+            transaction: RefCell::default(),
+            read_buffer: RefCell::default(),
+            lines: RefCell::default(),
+        }
+    }
+
+    /// A connection ran commands: its replies are looked at when this tick's commands are all done.
+    #[inline]
+    pub fn due(&self, line: &Rc<Line>, appended: bool) {
+        if !line.is_due.replace(true) {
+            self.due.borrow_mut().push(line.clone());
+        }
+        self.appended.set(self.appended.get() | appended);
+        self.bell.ring();
+    }
+
+    /// Calls the waker when the log has moved.
+    pub fn park(&self, waker: &Waker) {
+        self.parked.borrow_mut().push(waker.clone());
+    }
+
+    /// One tick: the log first, then the replies that it allows.
+    fn flush(&self) {
+        let mut due = std::mem::take(&mut *self.due.borrow_mut());
+        let Some(store) = self.server.store.get() else {
+            for line in due.drain(..) {
+                line.is_due.set(false);
+                line.send(Published { written: 0, durable: 0 });
+            }
+            return;
+        };
+        let log = &store.log;
+        let demanded = due.iter().filter_map(|line| line.outbox.borrow().demanded()).max();
+        if self.appended.replace(false) || demanded.is_some_and(|lsn| lsn > log.durable_lsn()) {
+            if let Some(lsn) = demanded {
+                log.demand_sync(lsn);
+            }
+            log.flush_tick(demanded.is_some());
+        }
+        let published = Published::of(log);
+        let failed = matches!(log.state(), LogState::Failed { .. });
+        let mut held = std::mem::take(&mut *self.held.borrow_mut());
+        held.retain(|line| {
+            if line.is_due.get() {
+                return true;
+            }
+            line.send(published);
+            line.stays_held(failed)
+        });
+        for line in due.drain(..) {
+            line.is_due.set(false);
+            line.send(published);
+            let was_held = line.is_held.get();
+            if line.stays_held(failed) && !was_held {
+                held.push(line);
+            }
+        }
+        held.retain(|line| line.is_held.get());
+        *self.held.borrow_mut() = held;
+        // Give the emptied list back, so that it need not grow anew every tick.
+        let mut slot = self.due.borrow_mut();
+        if slot.is_empty() {
+            *slot = due;
+        }
+        drop(slot);
+        let parked = std::mem::take(&mut *self.parked.borrow_mut());
+        parked.into_iter().for_each(Waker::wake);
+    }
+
+    /// The flusher's task. It is woken by the first connection of a tick, and so runs after all that were ready with it.
+    async fn flusher(self: Rc<Self>) {
+        std::future::poll_fn(|cx| {
+            {
+                let mut waker = self.bell.waker.lock();
+                if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
+            }
+            if self.bell.rung.swap(false, Ordering::AcqRel) {
+                self.flush();
+                if self.bell.rung.load(Ordering::Acquire) {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Once a second: idle connections, output limits, late syncs.
+    async fn sweeper(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(std::time::Duration::from_millis(250));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let now_ms = self.server.clock.wall_ms();
+            self.lines.borrow_mut().retain(|line| match line.upgrade() {
+                Some(line) => {
+                    line.sweep(&self.server, now_ms);
+                    true
+                }
+                None => false,
+            });
+            if !self.held.borrow().is_empty() {
+                self.bell.ring();
+            }
+        }
+    }
+}
+
+/// Starts a worker's thread. New connections come through the channel; the worker ends when it is closed.
+pub fn spawn(
+    server: Arc<Server>,
+    bell: Arc<Bell>,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    number: usize,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        *bell.thread.lock() = Some(std::thread::current().id());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a thread that may start may have an epoll instance");
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async move {
+            let worker = Rc::new(Worker::new(server, bell));
+            tokio::task::spawn_local(worker.clone().flusher());
+            tokio::task::spawn_local(worker.clone().sweeper());
+            while let Some(socket) = accepted.recv().await {
+                connection::start(&worker, socket);
+            }
+            // Shutdown: the log is synced by now, so every reply may leave.
+            worker.bell.rung.store(false, Ordering::Release);
+            worker.flush();
+        });
+    })
+}

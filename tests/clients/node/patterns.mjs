@@ -1,0 +1,255 @@
+// The patterns of ../patterns.py for the clients of Node.js. What differs between clients is in an adapter:
+//
+//   connect() -> connection, close(connection), isBroken(error)
+//   call: get set setEx del unlink ttl pExpireTime incrWithLimit hSet hGetAll expire mGet scan lPush rPush brPop blMove
+//         lRem lRange exists transfer flushAll
+//
+// A command is acknowledged, refused before it was sent, or of unknown outcome because the connection broke.
+
+import { once } from 'node:events';
+import readline from 'node:readline';
+
+const WORKERS = 4;
+const control = readline.createInterface({ input: process.stdin });
+const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
+
+function check(condition, text) {
+  if (!condition) throw new Error(text);
+}
+
+// Has the server killed and restarted; resolves when it serves again.
+async function crash() {
+  const answered = once(control, 'line');
+  console.log('@crash');
+  const [line] = await answered;
+  check(line.trim() === '@restarted', `controller said ${line}`);
+}
+
+async function waitUntil(condition, what, limitMs = 30_000) {
+  const deadline = Date.now() + limitMs;
+  while (!(await condition())) {
+    check(Date.now() < deadline, `${what}: not within ${limitMs} ms`);
+    await pause(10);
+  }
+}
+
+// Workers that repeat step(connection, worker, n); a broken connection goes to unknown(worker, n).
+class Load {
+  constructor(adapter, step, { unknown = () => {}, workers = WORKERS } = {}) {
+    Object.assign(this, { adapter, step, unknown, workers, acknowledged: 0, stopping: false, failure: null });
+  }
+
+  start() {
+    this.running = Array.from({ length: this.workers }, (_, worker) => this.work(worker));
+  }
+
+  async work(worker) {
+    const connection = await this.adapter.connect();
+    for (let n = 1; !this.stopping; n++) {
+      try {
+        await this.step(connection, worker, n);
+        this.acknowledged++;
+      } catch (error) {
+        if (!this.adapter.isBroken(error)) {
+          this.failure = error;
+          break;
+        }
+        this.unknown(worker, n);
+        await pause(20);
+      }
+    }
+    await this.adapter.close(connection);
+  }
+
+  async runThroughCrash(before = 200, after = 100) {
+    this.start();
+    await waitUntil(() => this.failure || this.acknowledged >= before, 'load before the crash');
+    await crash();
+    const seen = this.acknowledged;
+    await waitUntil(() => this.failure || this.acknowledged >= seen + after, 'load after the crash');
+    await this.stop();
+  }
+
+  async stop() {
+    this.stopping = true;
+    await Promise.all(this.running);
+    if (this.failure) throw this.failure;
+  }
+}
+
+async function cacheAside(adapter, redis) {
+  const expected = new Map(); // key -> allowed values
+  const allow = (key, value) => expected.set(key, [...(expected.get(key) ?? [null]), value]);
+  const step = async (connection, worker, n) => {
+    const key = `cache:${worker}:${n % 50}`;
+    const value = `value-${n}`;
+    if (n % 7 === 0) {
+      allow(key, null);
+      await (n % 2 ? adapter.del(connection, key) : adapter.unlink(connection, key));
+      expected.set(key, [null]);
+    } else {
+      allow(key, value);
+      await (n % 3 ? adapter.set(connection, key, value, 1000) : adapter.setEx(connection, key, 1000, value));
+      expected.set(key, [value]);
+      check((await adapter.get(connection, key)) === value, 'a write-through is read back');
+    }
+  };
+  const deadlines = new Map();
+  for (let n = 0; n < 20; n++) {
+    await adapter.setEx(redis, `lifetime:${n}`, 1000 + n, 'v');
+    deadlines.set(`lifetime:${n}`, await adapter.pExpireTime(redis, `lifetime:${n}`));
+  }
+  await new Load(adapter, step).runThroughCrash();
+  const connection = await adapter.connect();
+  for (const [key, allowed] of expected) {
+    const found = await adapter.get(connection, key);
+    check(allowed.includes(found), `${key} is ${found}, allowed are ${allowed}`);
+    check(found === null || (await adapter.ttl(connection, key)) > 0, `${key} has lost its lifetime`);
+  }
+  for (const [key, deadline] of deadlines) {
+    check((await adapter.pExpireTime(connection, key)) === deadline, `${key} expires at another time`);
+  }
+  await adapter.close(connection);
+}
+
+async function fixedWindowRateLimit(adapter) {
+  const acknowledged = Array(WORKERS).fill(0);
+  const unknown = Array(WORKERS).fill(0);
+  const highest = Array(WORKERS).fill(0);
+  const step = async (connection, worker) => {
+    const count = await adapter.incrWithLimit(connection, `limit:${worker}`, 5000);
+    check(count > highest[worker], `the counter went back from ${highest[worker]} to ${count}`);
+    highest[worker] = count;
+    acknowledged[worker]++;
+  };
+  await new Load(adapter, step, { unknown: worker => unknown[worker]++ }).runThroughCrash();
+  const connection = await adapter.connect();
+  for (let worker = 0; worker < WORKERS; worker++) {
+    const count = Number(await adapter.get(connection, `limit:${worker}`));
+    const [least, most] = [acknowledged[worker], acknowledged[worker] + unknown[worker]];
+    check(least <= count && count <= most, `limit:${worker} is ${count}, not within ${least}..${most}`);
+    check((await adapter.ttl(connection, `limit:${worker}`)) > 0, `limit:${worker} never ends: torn transaction`);
+  }
+  await adapter.close(connection);
+}
+
+async function sessionStore(adapter) {
+  const hashes = new Map();
+  const strings = new Map();
+  const step = async (connection, worker, n) => {
+    const hash = `session:h:${worker}:${n}`;
+    const fields = { user: `u${n}`, cart: 'x'.repeat(n % 50), seen: String(n) };
+    await adapter.hSet(connection, hash, fields);
+    hashes.set(hash, { fields, limited: false });
+    await adapter.expire(connection, hash, 3000);
+    hashes.set(hash, { fields, limited: true });
+    const string = `session:s:${worker}:${n}`;
+    const body = JSON.stringify({ id: n, roles: ['a', 'b'] });
+    await adapter.set(connection, string, body, 3000);
+    strings.set(string, body);
+  };
+  await new Load(adapter, step).runThroughCrash(300);
+  const connection = await adapter.connect();
+  for (const [key, { fields, limited }] of hashes) {
+    const found = await adapter.hGetAll(connection, key);
+    const equal = Object.keys(found).length === 3 && Object.keys(fields).every(name => found[name] === fields[name]);
+    check(equal, `${key} is ${JSON.stringify(found)}`);
+    check(!limited || (await adapter.ttl(connection, key)) > 2000, `${key} has lost its lifetime`);
+  }
+  const keys = [...strings.keys()];
+  for (let start = 0; start < keys.length; start += 100) {
+    const some = keys.slice(start, start + 100);
+    const found = await adapter.mGet(connection, some);
+    check(some.every((key, i) => found[i] === strings.get(key)), 'MGET gives all sessions');
+  }
+  const scanned = new Set(await adapter.scan(connection, 'session:*'));
+  check([...keys, ...hashes.keys()].every(key => scanned.has(key)), 'SCAN finds all sessions');
+  await adapter.close(connection);
+}
+
+async function listQueue(adapter) {
+  const pushed = new Set();
+  const attempted = new Set();
+  const popped = [];
+  const moved = [];
+  const finished = new Set();
+  let brokenPops = 0;
+  const produce = async (connection, worker, n) => {
+    const job = `job-${worker}-${n}`;
+    attempted.add(job);
+    await (n % 2 ? adapter.lPush(connection, 'queue', job) : adapter.rPush(connection, 'reliable', job));
+    pushed.add(job);
+  };
+  const consume = async connection => {
+    const job = await adapter.brPop(connection, 'queue', 1);
+    if (job !== null) popped.push(job);
+  };
+  const consumeReliably = async connection => {
+    const job = await adapter.blMove(connection, 'reliable', 'processing', 1);
+    if (job === null) return;
+    moved.push(job);
+    check((await adapter.lRem(connection, 'processing', 1, job)) === 1, `${job} was taken by nobody else`);
+    finished.add(job);
+  };
+  const consumers = [
+    new Load(adapter, consume, { unknown: () => brokenPops++, workers: 2 }),
+    new Load(adapter, consumeReliably, { workers: 2 }),
+  ];
+  consumers.forEach(load => load.start());
+  await new Load(adapter, produce, { workers: 2 }).runThroughCrash(400, 200);
+  const connection = await adapter.connect();
+  const idle = async () => consumers.some(load => load.failure) || (await adapter.exists(connection, ['queue', 'reliable'])) === 0;
+  await waitUntil(idle, 'the queues run empty');
+  for (const load of consumers) await load.stop();
+  check(new Set(popped).size === popped.length, 'a job was popped twice');
+  check([...popped, ...moved].every(job => attempted.has(job)), 'a job that nobody made');
+  const taken = new Set([...popped, ...moved]);
+  const processing = new Set(await adapter.lRange(connection, 'processing'));
+  const isPlain = job => Number(job.split('-')[2]) % 2 === 1;
+  const missingPlain = [...pushed].filter(job => isPlain(job) && !taken.has(job));
+  check(missingPlain.length <= brokenPops, `lost from the queue: ${missingPlain.slice(0, 5)}`);
+  const missing = [...pushed].filter(job => !isPlain(job) && !taken.has(job) && !processing.has(job));
+  check(missing.length === 0, `lost from the reliable queue: ${missing.slice(0, 5)}`);
+  check([...processing].every(job => !finished.has(job)), 'an acknowledged LREM is undone');
+  await adapter.close(connection);
+}
+
+async function optimisticTransactions(adapter, redis) {
+  const accounts = [0, 1, 2, 3, 4].map(i => `account:${i}`);
+  for (const account of accounts) await adapter.set(redis, account, '1000', 100_000);
+  const done = Array(WORKERS).fill(0);
+  const unknown = Array(WORKERS).fill(0);
+  const step = async (connection, worker, n) => {
+    const source = accounts[(worker + n) % 5];
+    const target = accounts[(worker + 2 * n + 1) % 5];
+    while (!(await adapter.transfer(connection, source, target, (n % 7) + 1, `transfers:${worker}`)));
+    done[worker]++;
+  };
+  await new Load(adapter, step, { unknown: worker => unknown[worker]++ }).runThroughCrash();
+  const connection = await adapter.connect();
+  const balances = (await adapter.mGet(connection, accounts)).map(Number);
+  check(balances.reduce((sum, balance) => sum + balance) === 5000, `money was made or lost: ${balances}`);
+  check(Math.min(...balances) >= 0, `an account is overdrawn: ${balances}`);
+  for (let worker = 0; worker < WORKERS; worker++) {
+    const count = Number(await adapter.get(connection, `transfers:${worker}`));
+    const fits = done[worker] <= count && count <= done[worker] + unknown[worker];
+    check(fits, `${count} transfers, ${done[worker]} acknowledged, ${unknown[worker]} unknown`);
+  }
+  await adapter.close(connection);
+}
+
+export async function main(adapter) {
+  for (const pattern of [cacheAside, fixedWindowRateLimit, sessionStore, listQueue, optimisticTransactions]) {
+    const redis = await adapter.connect();
+    await adapter.flushAll(redis);
+    try {
+      await pattern(adapter, redis);
+    } catch (error) {
+      console.log(`${pattern.name}: FAILED: ${error.stack}`);
+      process.exit(1);
+    }
+    await adapter.close(redis);
+    console.log(`${pattern.name}: passed`);
+  }
+  process.exit(0);
+}

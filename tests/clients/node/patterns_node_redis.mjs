@@ -1,0 +1,61 @@
+// The patterns with node-redis.
+
+import { createClient, ErrorReply, WatchError } from 'redis';
+import { main } from './patterns.mjs';
+
+const port = Number(process.env.PORT);
+
+await main({
+  async connect() {
+    const client = createClient({ socket: { host: '127.0.0.1', port, reconnectStrategy: 20 }, disableOfflineQueue: true });
+    client.on('error', () => {}); // every command reports its own
+    await client.connect();
+    return client;
+  },
+  close: client => client.destroy(),
+  // What the server replied counts as broken only while it loads; what the client says, when it names the connection.
+  isBroken: error => error instanceof ErrorReply
+    ? error.message.startsWith('LOADING')
+    : /socket|closed|offline|disconnect|reconnect|ECONN|EPIPE/i.test(`${error.constructor.name} ${error.message}`),
+  get: (client, key) => client.get(key),
+  set: (client, key, value, seconds) => client.set(key, value, { expiration: { type: 'EX', value: seconds } }),
+  setEx: (client, key, seconds, value) => client.setEx(key, seconds, value),
+  del: (client, key) => client.del(key),
+  unlink: (client, key) => client.unlink(key),
+  ttl: (client, key) => client.ttl(key),
+  pExpireTime: (client, key) => client.pExpireTime(key),
+  async incrWithLimit(client, key, seconds) {
+    const [count] = await client.multi().incr(key).expire(key, seconds, 'NX').exec();
+    return count;
+  },
+  hSet: (client, key, fields) => client.hSet(key, fields),
+  hGetAll: (client, key) => client.hGetAll(key),
+  expire: (client, key, seconds) => client.expire(key, seconds),
+  mGet: (client, keys) => client.mGet(keys),
+  async scan(client, pattern) {
+    const found = [];
+    for await (const keys of client.scanIterator({ MATCH: pattern, COUNT: 100 })) found.push(...keys);
+    return found;
+  },
+  lPush: (client, key, value) => client.lPush(key, value),
+  rPush: (client, key, value) => client.rPush(key, value),
+  async brPop(client, key, seconds) {
+    return (await client.brPop(key, seconds))?.element ?? null;
+  },
+  blMove: (client, source, target, seconds) => client.blMove(source, target, 'LEFT', 'RIGHT', seconds),
+  lRem: (client, key, count, value) => client.lRem(key, count, value),
+  lRange: (client, key) => client.lRange(key, 0, -1),
+  exists: (client, keys) => client.exists(keys),
+  async transfer(client, source, target, most, counter) {
+    await client.watch([source, target]);
+    const amount = Math.min(Number(await client.get(source)), most);
+    try {
+      await client.multi().decrBy(source, amount).incrBy(target, amount).incr(counter).exec();
+      return true;
+    } catch (error) {
+      if (error instanceof WatchError) return false;
+      throw error;
+    }
+  },
+  flushAll: client => client.flushAll(),
+});

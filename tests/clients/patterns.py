@@ -1,0 +1,283 @@
+"""Patterns as applications use them, with redis-py and a SIGKILL in the middle of each.
+
+Retries are off: a command that is sent twice could not be accounted for. Every command is either acknowledged, or refused
+before it was sent, or its outcome is unknown because the connection broke; the checks allow exactly that.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+PORT = int(os.environ["PORT"])
+WORKERS = 4
+BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+
+def client():
+    return redis.Redis(port=PORT, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=30)
+
+
+def crash():
+    """Has the server killed and restarted; returns when it serves again."""
+    print("@crash", flush=True)
+    answer = sys.stdin.readline().strip()
+    assert answer == "@restarted", f"controller said {answer!r}"
+
+
+def wait_until(condition, what, limit_s=30):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {limit_s} s"
+        time.sleep(0.01)
+
+
+class Load:
+    """Workers that repeat `step(client, worker, n)`; a broken connection goes to `unknown(worker, n)`."""
+
+    def __init__(self, step, unknown=lambda worker, n: None, workers=WORKERS):
+        self.step, self.unknown = step, unknown
+        self.stopping = threading.Event()
+        self.acknowledged = 0
+        self.failures = []
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.work, args=(i,), daemon=True) for i in range(workers)]
+
+    def work(self, worker):
+        connection = client()
+        n = 0
+        while not self.stopping.is_set():
+            n += 1
+            try:
+                self.step(connection, worker, n)
+                with self.lock:
+                    self.acknowledged += 1
+            except BROKEN:
+                self.unknown(worker, n)
+                time.sleep(0.02)
+            except Exception as why:  # reported by the main thread
+                self.failures.append(why)
+                return
+
+    def run_through_crash(self, before=200, after=100):
+        """Load, a crash in the middle of it, more load."""
+        for thread in self.threads:
+            thread.start()
+        wait_until(lambda: self.failures or self.acknowledged >= before, "load before the crash")
+        crash()
+        seen = self.acknowledged
+        wait_until(lambda: self.failures or self.acknowledged >= seen + after, "load after the crash")
+        self.stop()
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive(), "a worker hangs"
+        if self.failures:
+            raise self.failures[0]
+
+
+def cache_aside():
+    """1: values with lifetimes, written through and invalidated, also in pipelines."""
+    expected = {}  # key -> set of allowed values, None for absent
+    deadlines = {}
+
+    def step(connection, worker, n):
+        key, value = f"cache:{worker}:{n % 50}", f"value-{n}"
+        previous = expected.get(key, {None})
+        if n % 7 == 0:
+            expected[key] = previous | {None}
+            (connection.delete if n % 2 else connection.unlink)(key)
+            expected[key] = {None}
+        elif n % 5 == 0:
+            other = f"cache:{worker}:p{n % 50}"
+            expected[other] = expected.get(other, {None}) | {value}
+            expected[key] = previous | {value}
+            pipeline = connection.pipeline(transaction=False)
+            pipeline.setex(other, 1000, value)
+            pipeline.set(key, value, ex=2000)
+            pipeline.execute()
+            expected[key] = expected[other] = {value}
+        else:
+            expected[key] = previous | {value}
+            connection.set(key, value, ex=1000)
+            expected[key] = {value}
+            assert connection.get(key) == value, "a write-through is read back"
+
+    setup = client()
+    for n in range(20):
+        setup.setex(f"lifetime:{n}", 1000 + n, "v")
+        deadlines[f"lifetime:{n}"] = setup.pexpiretime(f"lifetime:{n}")
+    Load(step).run_through_crash()
+    connection = client()
+    for key, allowed in expected.items():
+        found = connection.get(key)
+        assert found in allowed, f"{key} is {found!r}, allowed are {allowed}"
+        assert found is None or connection.ttl(key) > 0, f"{key} has lost its lifetime"
+    for key, deadline in deadlines.items():
+        assert connection.pexpiretime(key) == deadline, f"{key} expires at another time after the restart"
+
+
+def fixed_window_rate_limit():
+    """4: INCR and EXPIRE in one transaction."""
+    acknowledged, unknown = [0] * WORKERS, [0] * WORKERS
+    highest = [0] * WORKERS
+
+    def step(connection, worker, n):
+        pipeline = connection.pipeline(transaction=True)
+        pipeline.incr(f"limit:{worker}")
+        pipeline.expire(f"limit:{worker}", 5000, nx=True)
+        count, _ = pipeline.execute()
+        assert count > highest[worker], f"the counter went back from {highest[worker]} to {count}"
+        highest[worker] = count
+        acknowledged[worker] += 1
+
+    def broke(worker, n):
+        unknown[worker] += 1
+
+    Load(step, broke).run_through_crash()
+    connection = client()
+    for worker in range(WORKERS):
+        count = int(connection.get(f"limit:{worker}"))
+        least, most = acknowledged[worker], acknowledged[worker] + unknown[worker]
+        assert least <= count <= most, f"limit:{worker} is {count}, not within {least}..{most}"
+        assert connection.ttl(f"limit:{worker}") > 0, f"limit:{worker} never ends: the transaction was torn"
+
+
+def session_store():
+    """8: sessions as hashes and as JSON strings; nobody is logged out."""
+    hashes, strings = {}, {}
+
+    def step(connection, worker, n):
+        key, fields = f"session:h:{worker}:{n}", {"user": f"u{n}", "cart": "x" * (n % 50), "seen": str(n)}
+        connection.hset(key, mapping=fields)
+        hashes[key] = (fields, False)
+        connection.expire(key, 3000)
+        hashes[key] = (fields, True)
+        key, body = f"session:s:{worker}:{n}", json.dumps({"id": n, "roles": ["a", "b"]})
+        connection.set(key, body, ex=3000)
+        strings[key] = body
+
+    Load(step).run_through_crash(before=300)
+    connection = client()
+    for key, (fields, has_lifetime) in hashes.items():
+        assert connection.hgetall(key) == fields, f"{key} is {connection.hgetall(key)}"
+        assert not has_lifetime or connection.ttl(key) > 2000, f"{key} has lost its lifetime"
+    keys = list(strings)
+    for start in range(0, len(keys), 100):
+        some = keys[start : start + 100]
+        assert connection.mget(some) == [strings[key] for key in some], "MGET gives all sessions"
+    scanned = set(connection.scan_iter(match="session:*", count=100))
+    assert scanned >= set(keys) | set(hashes), f"SCAN misses {len((set(keys) | set(hashes)) - scanned)} sessions"
+
+
+def list_queue():
+    """9: BRPOP workers, and the reliable queue with BLMOVE and LREM."""
+    pushed, popped, moved, finished = set(), [], [], set()
+    attempted, maybe_finished = set(), set()
+    in_flight_lost = [0]
+
+    def produce(connection, worker, n):
+        job = f"job-{worker}-{n}"
+        attempted.add(job)
+        if n % 2:
+            connection.lpush("queue", job)
+        else:
+            connection.rpush("reliable", job)
+        pushed.add(job)
+
+    def consume(connection, worker, n):
+        reply = connection.brpop(["queue"], timeout=1)
+        if reply:
+            popped.append(reply[1])
+
+    def consume_broke(worker, n):
+        in_flight_lost[0] += 1
+
+    def consume_reliably(connection, worker, n):
+        job = connection.blmove("reliable", "processing", 1, src="LEFT", dest="RIGHT")
+        if job:
+            moved.append(job)
+            maybe_finished.add(job)
+            assert connection.lrem("processing", 1, job) == 1, f"{job} was taken by nobody else"
+            finished.add(job)
+
+    consumers = [Load(consume, consume_broke, workers=2), Load(consume_reliably, workers=2)]
+    for load in consumers:
+        for thread in load.threads:
+            thread.start()
+    Load(produce, workers=2).run_through_crash(before=400, after=200)
+    connection = client()
+    wait_until(lambda: any(load.failures for load in consumers) or not connection.exists("queue", "reliable"), "the queues run empty")
+    for load in consumers:
+        load.stop()
+    twice = {job for job in popped if popped.count(job) > 1} | {job for job in finished if moved.count(job) > 1}
+    assert not twice, f"popped twice: {sorted(twice)[:5]}"
+    assert set(popped) | set(moved) <= attempted, "a job that nobody made"
+    odd = {job for job in pushed if int(job.rsplit("-", 1)[1]) % 2}
+    missing = odd - set(popped)
+    assert len(missing) <= in_flight_lost[0], f"lost from the queue: {sorted(missing)[:5]}"
+    processing = set(connection.lrange("processing", 0, -1))
+    missing = pushed - odd - finished - processing - maybe_finished
+    assert not missing, f"lost from the reliable queue: {sorted(missing)[:5]}"
+    assert not (finished & processing), "an acknowledged LREM is undone"
+
+
+def optimistic_transactions():
+    """18: transfers between accounts with WATCH, MULTI and EXEC; the total never changes."""
+    accounts = [f"account:{i}" for i in range(5)]
+    setup = client()
+    setup.mset({account: 1000 for account in accounts})
+    done, unknown = [0] * WORKERS, [0] * WORKERS
+
+    def step(connection, worker, n):
+        source, target = accounts[(worker + n) % 5], accounts[(worker + 2 * n + 1) % 5]
+        with connection.pipeline() as pipeline:
+            while True:
+                try:
+                    pipeline.watch(source, target)
+                    have = int(pipeline.get(source))
+                    amount = min(have, n % 7 + 1)
+                    pipeline.multi()
+                    pipeline.decrby(source, amount)
+                    pipeline.incrby(target, amount)
+                    pipeline.incr(f"transfers:{worker}")
+                    pipeline.execute()
+                    done[worker] += 1
+                    return
+                except redis.WatchError:
+                    continue
+
+    def broke(worker, n):
+        unknown[worker] += 1
+
+    Load(step, broke).run_through_crash()
+    connection = client()
+    balances = [int(balance) for balance in connection.mget(accounts)]
+    assert sum(balances) == 5000, f"money was made or lost: {balances}"
+    assert min(balances) >= 0, f"an account is overdrawn: {balances}"
+    for worker in range(WORKERS):
+        count = int(connection.get(f"transfers:{worker}"))
+        assert done[worker] <= count <= done[worker] + unknown[worker], f"{count} transfers, {done[worker]} acknowledged"
+
+
+def main():
+    for pattern in [cache_aside, fixed_window_rate_limit, session_store, list_queue, optimistic_transactions]:
+        client().flushall()
+        try:
+            pattern()
+        except AssertionError as why:
+            print(f"{pattern.__name__}: FAILED: {why}", flush=True)
+            return 1
+        print(f"{pattern.__name__}: passed", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

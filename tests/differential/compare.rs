@@ -1,0 +1,144 @@
+//! When two replies count as the same.
+
+use super::known;
+use super::make::Words;
+use super::support::client::Value;
+
+/// Lifetimes set one after the other on two servers differ a little.
+const SLACK_S: i64 = 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Exact,
+    /// The order is the server's own.
+    Unordered,
+    UnorderedPairs,
+    /// Compared as a whole iteration: cursors are the server's own.
+    Scan,
+    /// A random choice: only kind and length must agree.
+    Shape,
+    /// A time that depends on the clock.
+    Seconds,
+    Milliseconds,
+}
+
+pub fn class_of(command: &Words) -> Class {
+    let name = command.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    match name.as_slice() {
+        b"KEYS" | b"HKEYS" | b"HVALS" => Class::Unordered,
+        b"HGETALL" => Class::UnorderedPairs,
+        // Elsewhere than at the beginning a cursor means something to one server only.
+        b"SCAN" if command.get(1).is_some_and(|cursor| cursor == b"0") => Class::Scan,
+        b"HSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
+        b"SCAN" | b"HSCAN" => Class::Shape,
+        b"RANDOMKEY" | b"HRANDFIELD" | b"MEMORY" => Class::Shape,
+        b"TTL" | b"EXPIRETIME" => Class::Seconds,
+        b"PTTL" | b"PEXPIRETIME" => Class::Milliseconds,
+        b"OBJECT" if command.get(1).is_some_and(|sub| of_the_moment(sub)) => Class::Shape,
+        _ => Class::Exact,
+    }
+}
+
+/// What OBJECT tells about the server's own bookkeeping: idle seconds, references held by shared or queued values.
+fn of_the_moment(subcommand: &[u8]) -> bool {
+    subcommand.eq_ignore_ascii_case(b"IDLETIME") || subcommand.eq_ignore_ascii_case(b"REFCOUNT")
+}
+
+pub fn same(command: &Words, class: Class, oracle: &Value, ours: &Value) -> bool {
+    let alike = match class {
+        Class::Exact => oracle == ours,
+        Class::Unordered => sorted(oracle) == sorted(ours),
+        Class::UnorderedPairs => sorted_pairs(oracle) == sorted_pairs(ours),
+        Class::Scan => same_scan(command, oracle, ours),
+        Class::Shape => same_shape(oracle, ours),
+        Class::Seconds => close(oracle, ours, SLACK_S),
+        Class::Milliseconds => close(oracle, ours, SLACK_S * 1000),
+    };
+    alike || known::reason(command, oracle, ours).is_some()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) | Value::Set(items) => {
+            let mut items = items.clone();
+            items.sort();
+            Value::Array(items)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Pairs in order; a map stays distinguishable from a flat array.
+fn sorted_pairs(value: &Value) -> Value {
+    match value {
+        Value::Map(pairs) => {
+            let mut pairs = pairs.clone();
+            pairs.sort();
+            Value::Map(pairs)
+        }
+        Value::Array(items) => {
+            let mut pairs: Vec<_> = items.chunks(2).map(<[Value]>::to_vec).collect();
+            pairs.sort();
+            Value::Array(pairs.concat())
+        }
+        other => other.clone(),
+    }
+}
+
+/// An element may be returned more than once in one iteration.
+fn same_scan(command: &Words, oracle: &Value, ours: &Value) -> bool {
+    let (left, right) = (oracle.items(), ours.items());
+    let ([left_cursor, left], [right_cursor, right]) = (&left[..], &right[..]) else {
+        return oracle == ours;
+    };
+    let pairs = command[0].eq_ignore_ascii_case(b"HSCAN");
+    let distinct = |found: &Value| {
+        let mut groups: Vec<_> =
+            found.items().chunks(if pairs { 2 } else { 1 }).map(<[Value]>::to_vec).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    };
+    left_cursor == right_cursor && distinct(left) == distinct(right)
+}
+
+fn same_shape(oracle: &Value, ours: &Value) -> bool {
+    if oracle.is_error() {
+        return oracle == ours;
+    }
+    std::mem::discriminant(oracle) == std::mem::discriminant(ours)
+        && oracle.items().len() == ours.items().len()
+}
+
+fn close(oracle: &Value, ours: &Value, slack: i64) -> bool {
+    match (oracle, ours) {
+        // -1 and -2 say something else than a time.
+        (Value::Integer(left), Value::Integer(right)) if *left >= 0 && *right >= 0 => {
+            left.abs_diff(*right) <= slack as u64
+        }
+        _ => oracle == ours,
+    }
+}
+
+#[test]
+fn replies_that_differ_are_told_apart() {
+    let command = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Words>();
+    let exact = |left: &Value, right: &Value| same(&command("GET k"), Class::Exact, left, right);
+    assert!(!exact(&Value::NilBulk, &Value::NilArray));
+    assert!(!exact(&Value::bulk("a"), &Value::Simple(b"a".to_vec())));
+    let list = |items: &[&str]| Value::Array(items.iter().map(Value::bulk).collect());
+    assert!(same(
+        &command("HGETALL h"),
+        Class::UnorderedPairs,
+        &list(&["a", "1", "b", "2"]),
+        &list(&["b", "2", "a", "1"])
+    ));
+    assert!(!same(
+        &command("HGETALL h"),
+        Class::UnorderedPairs,
+        &list(&["a", "1", "b", "2"]),
+        &list(&["a", "2", "b", "1"])
+    ));
+    assert!(!same(&command("TTL k"), Class::Seconds, &Value::Integer(-1), &Value::Integer(-2)));
+    assert!(!same(&command("TTL k"), Class::Seconds, &Value::Integer(-1), &Value::Integer(5)));
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all. One closing line per stage; fails if any stage does.
+#
+#   DURAMEN_BIN    another server binary (default: the debug build)
+#   KILL9_ROUNDS   rounds of the SIGKILL loop (default 10)
+#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients kill9)
+set -uo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+stages=${STAGES:-install cargo clients kill9}
+environment=target/test-env
+failed=0
+
+say() { printf '== %s\n' "$*"; }
+
+# stage NAME COMMAND...: runs it if wanted, times it, remembers failure.
+stage() {
+    local name=$1 start=$SECONDS
+    shift
+    [[ " $stages " == *" $name "* ]] || return 0
+    if "$@"; then
+        say "$name: passed in $((SECONDS - start)) s"
+    else
+        say "$name: FAILED after $((SECONDS - start)) s"
+        failed=1
+    fi
+}
+
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_packages() {
+    local missing=()
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v redis-benchmark >/dev/null || missing+=(redis-tools)
+    command -v strace >/dev/null || missing+=(strace)
+    command -v ps >/dev/null || missing+=(procps)
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+    [[ ${#missing[@]} -eq 0 ]] && return 0
+    say "installing ${missing[*]}"
+    local running
+    running=$(pidof redis-server || true)
+    as_root apt-get update -qq || return 1
+    DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || return 1
+    # The package starts a server of its own; the tests start theirs.
+    if [[ -z $running ]]; then
+        as_root service redis-server stop >/dev/null 2>&1 || true
+    fi
+}
+
+install_clients() {
+    local wanted
+    wanted=$(sha256sum tests/clients/requirements.txt)
+    if [[ ! -x $environment/bin/python || $(cat $environment/installed 2>/dev/null) != "$wanted" ]]; then
+        rm -rf $environment
+        python3 -m venv $environment || return 1
+        $environment/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt || return 1
+        printf '%s\n' "$wanted" >$environment/installed
+    fi
+    local lock=tests/clients/node/package-lock.json copy=tests/clients/node/node_modules/.installed
+    if ! cmp -s $lock $copy; then
+        (cd tests/clients/node && npm ci --no-audit --no-fund --loglevel=error) || return 1
+        cp $lock $copy
+    fi
+}
+
+install() { install_packages && install_clients; }
+
+# The SIGKILL loop has a stage of its own.
+run_cargo() { cargo test --quiet --no-fail-fast -- --skip nothing_acknowledged_is_lost_by_sigkill; }
+
+run_clients() { cargo build --quiet && $environment/bin/python tests/clients/run.py; }
+
+run_kill9() { cargo test --quiet --test kill9 -- --nocapture; }
+
+stage install install
+if [[ $failed -ne 0 ]]; then
+    exit 1
+fi
+stage cargo run_cargo
+stage clients run_clients
+stage kill9 run_kill9
+if [[ $failed -ne 0 ]]; then
+    say "FAILED"
+else
+    say "all passed"
+fi
+exit $failed
