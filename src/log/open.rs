@@ -185,7 +185,8 @@ fn holds_frames(disk: &dyn Disk, manifest: &Manifest, sequence: u64) -> Result<b
 }
 
 /// Segments into which an interrupted recovery was copying hold nothing of their own. The file goes before its entry: an
-/// entry without a file is harmless, a file with frames and without an entry is not.
+/// entry without a file is harmless, a file with frames and without an entry is not. The folder is synced with the new
+/// segment, before the manifest that no longer has the entry.
 fn drop_half_rewritten(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), StoreError> {
     for entry in manifest.segments.iter().filter(|s| s.rewriting) {
         let path = segment::path(entry.sequence);
@@ -193,7 +194,7 @@ fn drop_half_rewritten(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), S
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::io(format!("remove {path}"))(e));
             }
-            _ => disk.sync_dir(segment::FOLDER).map_err(StoreError::io("sync the folder log"))?,
+            _ => {}
         }
     }
     manifest.segments.retain(|s| !s.rewriting);

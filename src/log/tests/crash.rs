@@ -180,6 +180,36 @@ fn a_record_over_several_frames_is_whole_or_absent() {
     assert!(cuts > 2, "{cuts}");
 }
 
+/// A first start that lost the folder and kept the manifest, and then a second that crashes.
+#[test]
+fn the_folder_is_on_the_medium_before_a_manifest_speaks_of_what_is_in_it() {
+    let with_manifest_only = || {
+        let disk = SimDisk::new(1);
+        let mut manifest = manifest::Manifest {
+            generation: 0,
+            store_id: [1; 16],
+            term: 0,
+            synced_through: 0,
+            terms: Vec::new(),
+            segments: Vec::new(),
+            sections: Vec::new(),
+        };
+        manifest::replace(&disk, &mut manifest).unwrap();
+        disk
+    };
+    let disk = with_manifest_only();
+    let before = disk.mutations();
+    open(&disk, Policy::Always);
+    for stop in 0..disk.mutations() - before {
+        for seed in 0..20 {
+            let disk = with_manifest_only();
+            disk.crash_after(stop);
+            assert!(try_open(&disk, options(Policy::Always)).is_err());
+            open(&disk.crash(seed, CrashStyle::Random), Policy::Always);
+        }
+    }
+}
+
 #[test]
 fn a_crash_at_every_operation_of_a_manifest_replacement_leaves_the_old_or_the_new() {
     let old = manifest::Manifest {

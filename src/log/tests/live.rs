@@ -146,6 +146,22 @@ fn a_failed_sync_is_final() {
     }
 }
 
+/// Another thread may be about to publish or to sync when one sees the failure.
+#[test]
+fn whoever_comes_after_a_failure_neither_publishes_nor_syncs() {
+    let bench = new_bench(Policy::No);
+    bench.write(b"x");
+    let (syncs, written) = (bench.disk.count(OpKind::Sync), bench.log.written_lsn());
+    let shared = &bench.log.shared;
+    shared.fail("the disk is gone".to_owned());
+    shared.publish_written(written + 100, Duration::ZERO);
+    shared.publish_rolled();
+    let file = shared.writer.lock().active.file.clone();
+    assert!(!shared.sync_file(&file, 1) && !shared.sync_written());
+    assert_eq!(bench.disk.count(OpKind::Sync), syncs);
+    assert_eq!((bench.log.written_lsn(), bench.log.durable_lsn()), (written, 0));
+}
+
 #[test]
 fn a_failed_sync_at_a_roll_is_final() {
     let bench = new_bench(Policy::No);
