@@ -1,0 +1,1 @@
+//! The commands through the engine, without sockets.
