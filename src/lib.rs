@@ -15,10 +15,11 @@
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  clock, codec, error, glob, process   ground
+//! 0  allocator, clock, codec, error, glob, process   ground
 //! ```
 
 pub mod admin;
+pub mod allocator;
 pub mod clock;
 pub mod codec;
 pub mod command;
@@ -27,6 +28,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod glob;
+pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
@@ -48,7 +50,9 @@ pub fn registry() -> command::registry::Registry {
         admin::server::COMMANDS,
         admin::slowlog::COMMANDS,
         engine::transactions::COMMANDS,
+        types::bitmap::commands::COMMANDS,
         types::hash::commands::COMMANDS,
+        types::key::commands::COMMANDS,
         types::list::commands::COMMANDS,
         types::string::commands::COMMANDS,
     ])

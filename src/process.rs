@@ -1,19 +1,6 @@
-//! What the operating system and the allocator say about this process. Figures only; whatever they don't tell reads as 0.
+//! What the operating system says about this process and its machine. Figures only; whatever it doesn't tell reads as 0.
 
 use std::time::Duration;
-
-/// Memory of the process in bytes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Memory {
-    /// Asked of the allocator and not given back.
-    pub allocated: u64,
-    /// Pages that hold allocations.
-    pub active: u64,
-    /// Pages that the allocator keeps in memory.
-    pub resident: u64,
-    /// All pages of the process that are in memory.
-    pub rss: u64,
-}
 
 /// Processor time used so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,41 +9,10 @@ pub struct CpuTime {
     pub system: Duration,
 }
 
-/// Memory now. Costs a few system calls: for INFO and now and then, not for every request.
-pub fn memory() -> Memory {
-    let rss = rss();
-    match allocator() {
-        Some((allocated, active, resident)) => Memory { allocated, active, resident, rss },
-        None => Memory { allocated: rss, active: rss, resident: rss, rss },
-    }
-}
-
-/// The allocator's name and version, as INFO shows it.
-pub fn allocator_name() -> String {
-    #[cfg(feature = "jemalloc")]
-    if let Ok(version) = tikv_jemalloc_ctl::version::read() {
-        return format!("jemalloc-{}", version.split('-').next().unwrap_or(version));
-    }
-    "libc".to_owned()
-}
-
-#[cfg(feature = "jemalloc")]
-fn allocator() -> Option<(u64, u64, u64)> {
-    use tikv_jemalloc_ctl::{epoch, stats};
-    // The figures are those of the last epoch.
-    epoch::advance().ok()?;
-    let read = |result: Result<usize, tikv_jemalloc_ctl::Error>| result.ok().map(|bytes| bytes as u64);
-    Some((read(stats::allocated::read())?, read(stats::active::read())?, read(stats::resident::read())?))
-}
-
-#[cfg(not(feature = "jemalloc"))]
-fn allocator() -> Option<(u64, u64, u64)> {
-    None
-}
-
-/// `/proc/self/statm`: sizes in pages, the second is what is resident.
-fn rss() -> u64 {
+/// Bytes of the process in physical memory.
+pub fn resident_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };
+    // Sizes in pages; the second is what is resident.
     let pages: Option<u64> = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
     pages.unwrap_or(0) * system_value(libc::_SC_PAGESIZE)
 }
@@ -114,9 +70,7 @@ mod tests {
 
     #[test]
     fn a_process_has_memory_and_has_used_the_processor() {
-        let memory = memory();
-        assert!(memory.rss > 0 && memory.allocated > 0);
-        assert!(machine_memory() > memory.rss);
+        assert!(resident_bytes() > 0 && machine_memory() > resident_bytes());
         assert!(cpu().user >= cpu_of_thread().user.saturating_sub(Duration::from_millis(10)));
         assert!(system_name().starts_with("Linux "));
     }

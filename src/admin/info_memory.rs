@@ -4,9 +4,28 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::Ctx;
 use crate::config::MaxmemoryPolicy;
-use crate::process;
+use crate::{allocator, process};
 
 use super::info::Lines;
+
+/// Memory of the process in bytes.
+struct Memory {
+    allocated: u64,
+    active: u64,
+    resident: u64,
+    rss: u64,
+}
+
+impl Memory {
+    /// An allocator that keeps no statistics is taken to use all that the process has.
+    fn now() -> Self {
+        let rss = process::resident_bytes();
+        match allocator::usage() {
+            usage if usage.allocated == 0 => Self { allocated: rss, active: rss, resident: rss, rss },
+            allocator::Usage { allocated, active, resident } => Self { allocated, active, resident, rss },
+        }
+    }
+}
 
 /// A number of bytes for people, as Redis writes it: `1.50K`.
 pub fn human(bytes: u64) -> String {
@@ -29,7 +48,7 @@ fn ratio(a: u64, b: u64) -> String {
 
 pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     let server = ctx.server;
-    let memory = process::memory();
+    let memory = Memory::now();
     let used = memory.allocated;
     server.stats.used_memory_peak.max(used);
     let peak = server.stats.used_memory_peak.get();
@@ -62,7 +81,7 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("used_memory_startup", 0);
     lines.add("used_memory_dataset", dataset);
     lines.add("used_memory_dataset_perc", percent(dataset, used));
-    allocator(&memory, lines);
+    allocator_lines(&memory, lines);
     let mut sizes = |name: &str, bytes: u64| {
         lines.add(name, bytes);
         lines.add(&format!("{name}_human"), human(bytes));
@@ -82,11 +101,11 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("mem_clients_normal", clients);
     lines.add("mem_cluster_links", 0);
     lines.add("mem_aof_buffer", log_buffer);
-    lines.add("mem_allocator", process::allocator_name());
+    lines.add("mem_allocator", allocator::name());
     lines.add_all(["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"].map(|name| (name, 0)));
 }
 
-fn allocator(memory: &process::Memory, lines: &mut Lines) {
+fn allocator_lines(memory: &Memory, lines: &mut Lines) {
     lines.add("allocator_allocated", memory.allocated);
     lines.add("allocator_active", memory.active);
     lines.add("allocator_resident", memory.resident);

@@ -58,10 +58,10 @@ fn every_default_is_accepted_by_its_own_rules() {
 }
 
 #[test]
-fn defaults_are_those_of_redis() {
+fn defaults_are_those_of_redis_but_for_bind() {
     let config = Config::new();
     assert_eq!(config.port(), 6379);
-    assert_eq!(config.bind(), ["*", "-::*"]);
+    assert_eq!(config.bind(), ["127.0.0.1", "-::1"]);
     assert_eq!(config.appendfsync(), AppendFsync::EverySec);
     assert_eq!(config.loglevel(), LogLevel::Notice);
     assert_eq!(config.maxmemory_policy(), MaxmemoryPolicy::NoEviction);

@@ -10,6 +10,7 @@
 //! this with the cold bit and no value; nothing sets the bit yet.
 
 use super::value::{Kind, Value};
+use crate::types::string;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::{self, NonNull};
 
@@ -182,6 +183,15 @@ impl Entry {
     /// True once a string was appended to or written into: Redis calls its encoding `raw` from then on.
     pub fn changed_in_place(&self) -> bool {
         self.header().meta & CHANGED_IN_PLACE != 0
+    }
+
+    /// Redis' name for the representation of the value (OBJECT ENCODING).
+    pub fn encoding(&self) -> &'static str {
+        match (self.as_string(), self.as_value()) {
+            (Some(value), _) => string::value::encoding(value, self.changed_in_place()),
+            (None, Some(value)) => value.encoding(),
+            (None, None) => unreachable!("an entry is a string or has a value"),
+        }
     }
 
     /// 24 bits of the eviction policy's access clock.

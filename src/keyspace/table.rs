@@ -5,7 +5,7 @@
 //! change: a cursor in that order misses nothing that was there all along, however often the table grew or shrank meanwhile.
 
 use super::entry::Entry;
-use super::hash::hash_bytes;
+use crate::hash::hash_bytes;
 
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 14;

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use crate::config::conf::{self, CommandLine};
 use crate::config::Loader;
+use crate::config::conf::{self, CommandLine};
 
 use crate::config::{Config, Name};
 use crate::disk::plain;

@@ -126,7 +126,8 @@ impl Worker {
         for line in due.drain(..) {
             line.is_due.set(false);
             line.send(published);
-            if line.stays_held(failed) && !line.is_held.replace(true) {
+            let was_held = line.is_held.get();
+            if line.stays_held(failed) && !was_held {
                 held.push(line);
             }
         }

@@ -2,10 +2,15 @@
 //! (floor 5: what clients call it). A new type adds its folder here, a variant to [`crate::keyspace::value::Value`] and to
 //! [`crate::keyspace::op::Op`], and its `COMMANDS` to the registry.
 
+pub mod bitmap;
 pub mod hash;
+pub mod key;
 pub mod limits;
 pub mod list;
+pub mod member_table;
+pub mod packed;
 pub mod string;
+pub mod strings;
 
 use crate::codec::{Cursor, Malformed};
 

@@ -137,9 +137,7 @@ impl Loop {
 
     /// Every acknowledged increment is there, and no value that was shown is taken back.
     fn compare_shared(&mut self, round: u64, sent: &[Sent], client: &mut Client) {
-        let found = client.call(["GET", SHARED]).expect("a fresh server answers");
-        let text = String::from_utf8_lossy(found.bytes().unwrap_or(b"0")).into_owned();
-        let found: i64 = text.parse().expect("a counter is a number");
+        let found = model::read_counter(SHARED, client).expect("a fresh server knows the counter");
         let least = self.shared + sent.iter().map(|sent| sent.shared_acknowledged).sum::<i64>();
         let shown = sent.iter().map(|sent| sent.shared_highest).max().unwrap_or(0);
         let is_shared = |operation: &&Operation| matches!(operation, Operation::IncrementShared);

@@ -228,20 +228,18 @@ impl State {
         let mut state = Self::default();
         for number in 0..STRINGS {
             let key = format!("c{connection}:s{number}");
-            let Value::Bulk(value) = client.call(["GET", &key])? else { continue };
-            let lifetime = match client.call(["PEXPIRETIME", &key])?.integer() {
+            let Value::Bulk(value) = ask(client, &["GET", &key])? else { continue };
+            let lifetime = match ask(client, &["PEXPIRETIME", &key])?.integer() {
                 Some(at) if at >= 0 => Lifetime::Until(at as u64),
                 _ => Lifetime::Endless,
             };
             state.strings.insert(number, (value, lifetime));
         }
-        let counter = client.call(["GET", &format!("c{connection}:counter")])?;
-        let counter = counter.bytes().map(|text| String::from_utf8_lossy(text).into_owned());
-        state.counter = counter.and_then(|text| text.parse().ok()).unwrap_or(0);
+        state.counter = read_counter(&format!("c{connection}:counter"), client)?;
         let bytes = |value: &Value| value.bytes().unwrap_or_default().to_vec();
-        let hash = client.call(["HGETALL", &format!("c{connection}:hash")])?.items();
+        let hash = ask(client, &["HGETALL", &format!("c{connection}:hash")])?.items();
         state.hash = hash.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
-        let list = client.call(["LRANGE", &format!("c{connection}:list"), "0", "-1"])?.items();
+        let list = ask(client, &["LRANGE", &format!("c{connection}:list"), "0", "-1"])?.items();
         state.list = list.iter().map(bytes).collect();
         Ok(state)
     }
@@ -275,6 +273,22 @@ impl State {
         part("list".into(), list(self), list(found));
         parts.join("\n")
     }
+}
+
+/// A number that is 0 when the key does not exist.
+pub fn read_counter(key: &str, client: &mut Client) -> io::Result<i64> {
+    let reply = ask(client, &["GET", key])?;
+    let text = String::from_utf8_lossy(reply.bytes().unwrap_or(b"0")).into_owned();
+    text.parse().map_err(|_| io::Error::other(format!("{key} holds {text:?}, not a number")))
+}
+
+/// A reply that must not be an error.
+fn ask(client: &mut Client, command: &[&str]) -> io::Result<Value> {
+    let reply = client.call(command)?;
+    if reply.is_error() {
+        return Err(io::Error::other(format!("{}: {}", command.join(" "), notation::show(&reply))));
+    }
+    Ok(reply)
 }
 
 /// Values name their round; a few are so long that they cross frames.

@@ -42,6 +42,8 @@ impl Options {
     pub fn oracle() -> Self {
         Self { program: PathBuf::from(REDIS_SERVER), directives: Vec::new(), unix_socket: false }
             .directive("appendonly", "no")
+            // A generator gone wrong must not take the machine with it.
+            .directive("maxmemory", "4gb")
     }
 
     pub fn directive(mut self, name: &str, value: &str) -> Self {

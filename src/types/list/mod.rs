@@ -1,4 +1,9 @@
 //! The list type.
 
+mod block;
+mod blocking;
+mod blocks;
 pub mod commands;
+mod op;
+mod table;
 pub mod value;

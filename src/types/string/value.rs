@@ -1,6 +1,7 @@
 //! What can happen to a string value, and the codec of that. The bytes themselves live in the key's entry.
 
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
+use crate::resp::number::parse_i64;
 use crate::types::CollectionOp;
 
 /// A change to the string at a key. An absent key reads as an empty string, except that `Set` makes one anyway.
@@ -63,5 +64,64 @@ impl<'a> CollectionOp<'a> for StringOp<'a> {
             5 | 6 => Self::SetBit { offset: cursor.varint()?, bit: code == 6 },
             _ => return Err(Malformed("unknown string op")),
         })
+    }
+}
+
+/// Longest string that Redis keeps in one piece with its header.
+const EMBSTR_LEN_MAX: usize = 44;
+
+/// Redis' name for the representation of a string (OBJECT ENCODING): `raw` for one that was appended to or written into.
+pub fn encoding(value: &[u8], changed_in_place: bool) -> &'static str {
+    if changed_in_place || value.len() > EMBSTR_LEN_MAX {
+        "raw"
+    } else if parse_i64(value).is_some() {
+        "int"
+    } else {
+        "embstr"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_op(bytes: &[u8], number: u64, which: u8) -> StringOp<'_> {
+        match which {
+            0 => StringOp::Set { value: bytes, expire_at: None },
+            1 => StringOp::Set { value: bytes, expire_at: Some(number) },
+            2 => StringOp::Replace { value: bytes },
+            3 => StringOp::Append { bytes },
+            4 => StringOp::SetRange { offset: number, bytes },
+            5 => StringOp::SetBit { offset: number, bit: true },
+            _ => StringOp::SetBit { offset: number, bit: false },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ops_are_read_back(bytes in any::<Vec<u8>>(), number in any::<u64>(), which in 0u8..7) {
+            let op = any_op(&bytes, number, which);
+            let mut out = Vec::new();
+            op.encode(&mut out);
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(StringOp::decode(op.code(), &mut cursor), Ok(op));
+            prop_assert_eq!(cursor.finish(), Ok(()));
+        }
+
+        #[test]
+        fn any_bytes_are_an_op_or_malformed(bytes in any::<Vec<u8>>(), code in any::<u8>()) {
+            let _ = StringOp::decode(code, &mut Cursor::new(&bytes));
+        }
+    }
+
+    #[test]
+    fn encodings_are_those_of_redis() {
+        assert_eq!(encoding(b"12", false), "int");
+        assert_eq!(encoding(b"12", true), "raw");
+        assert_eq!(encoding(b"9223372036854775808", false), "embstr");
+        assert_eq!(encoding(b"012", false), "embstr");
+        assert_eq!(encoding(&[b'a'; 44], false), "embstr");
+        assert_eq!(encoding(&[b'a'; 45], false), "raw");
     }
 }

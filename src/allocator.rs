@@ -1,0 +1,122 @@
+//! What the memory allocator says of itself: how much is in use, a report for people, and giving free pages back.
+//!
+//! Only jemalloc answers, and only if it was built to keep statistics; else usage reads as zero.
+
+/// The allocator's own figures, in bytes. Each contains the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Asked for by the program.
+    pub allocated: u64,
+    /// In pages that hold at least one allocation.
+    pub active: u64,
+    /// In physical memory, free pages not yet given back included.
+    pub resident: u64,
+}
+
+#[cfg(feature = "jemalloc")]
+mod jemalloc {
+    use super::Usage;
+    use tikv_jemalloc_ctl::{arenas, epoch, raw};
+
+    /// A statistic in bytes; `None` if jemalloc was built without them. `name` ends with a zero byte.
+    fn statistic(name: &[u8]) -> Option<u64> {
+        // Sound: everything that is read here is a `size_t`, which is `usize`.
+        let bytes = unsafe { raw::read::<usize>(name) };
+        bytes.ok().map(|bytes| bytes as u64)
+    }
+
+    pub fn usage() -> Usage {
+        // Figures are as of the last advance of the epoch.
+        if epoch::advance().is_err() {
+            return Usage::default();
+        }
+        let of = |name: &[u8]| statistic(name).unwrap_or(0);
+        Usage {
+            allocated: of(b"stats.allocated\0"),
+            active: of(b"stats.active\0"),
+            resident: of(b"stats.resident\0"),
+        }
+    }
+
+    pub fn report() -> String {
+        let mut text = String::from("jemalloc\n");
+        if epoch::advance().is_err() {
+            return text;
+        }
+        for name in ["allocated", "active", "metadata", "resident", "mapped", "retained"] {
+            match statistic(format!("stats.{name}\0").as_bytes()) {
+                Some(bytes) => text.push_str(&format!("{name}: {bytes}\n")),
+                None => text.push_str(&format!("{name}: not kept by this build\n")),
+            }
+        }
+        if let Ok(count) = arenas::narenas::read() {
+            text.push_str(&format!("arenas: {count}\n"));
+        }
+        text
+    }
+
+    pub fn purge() {
+        let Ok(count) = arenas::narenas::read() else { return };
+        for arena in 0..count {
+            // An arena whose free pages decay in no time gives them back while that is being set.
+            let name = format!("arena.{arena}.dirty_decay_ms\0");
+            // Sound: this setting is an `ssize_t`, which is `isize`; it is written back as read. Arenas that were never
+            // used refuse, which is fine: they have no pages.
+            unsafe {
+                if let Ok(decay_ms) = raw::read::<isize>(name.as_bytes()) {
+                    let _ = raw::write(name.as_bytes(), 0isize);
+                    let _ = raw::write(name.as_bytes(), decay_ms);
+                }
+            }
+        }
+    }
+}
+
+/// Current figures. Costs some microseconds.
+pub fn usage() -> Usage {
+    #[cfg(feature = "jemalloc")]
+    return jemalloc::usage();
+    #[cfg(not(feature = "jemalloc"))]
+    Usage::default()
+}
+
+/// The allocator's name and version.
+pub fn name() -> String {
+    #[cfg(feature = "jemalloc")]
+    if let Ok(version) = tikv_jemalloc_ctl::version::read() {
+        return format!("jemalloc-{}", version.split('-').next().unwrap_or(version));
+    }
+    "libc".to_owned()
+}
+
+/// The allocator's figures as text for people.
+pub fn report() -> String {
+    #[cfg(feature = "jemalloc")]
+    return jemalloc::report();
+    #[cfg(not(feature = "jemalloc"))]
+    "The allocator of this build keeps no statistics.\n".into()
+}
+
+/// Gives unused pages back to the operating system. Does nothing without jemalloc.
+pub fn purge() {
+    #[cfg(feature = "jemalloc")]
+    jemalloc::purge();
+}
+
+#[cfg(all(test, feature = "jemalloc"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_contain_each_other_and_a_purge_changes_no_setting() {
+        let usage = usage();
+        assert!(usage.allocated <= usage.active && usage.active <= usage.resident, "{usage:?}");
+        assert!(report().contains("allocated"));
+        let name = b"arena.0.dirty_decay_ms\0";
+        // Sound: the setting is an `ssize_t`.
+        let decay_ms = || unsafe { tikv_jemalloc_ctl::raw::read::<isize>(name) };
+        let before = decay_ms();
+        purge();
+        assert_eq!(before, decay_ms());
+    }
+}

@@ -1,0 +1,212 @@
+//! HSCAN and HRANDFIELD.
+
+use std::collections::BTreeSet;
+
+use crate::command::options::{integer, is};
+use crate::command::{Args, CommandResult, Ctx};
+use crate::disk::prng::Prng;
+use crate::error::CommandError;
+use crate::glob;
+use crate::resp::number::parse_u64;
+use crate::resp::{Protocol, Reply};
+
+use super::value::{Field, Hash};
+
+/// Fields that a call of HSCAN looks at unless it is told otherwise.
+const DEFAULT_COUNT: u64 = 10;
+/// Longest reply of HRANDFIELD with a negative count, in bytes: with repetitions a short request could ask for any length.
+const REPETITIONS_BYTES_MAX: usize = 256 << 20;
+
+/// As `strtoul` reads it: empty is 0, a sign and leading zeros are allowed.
+fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let (negative, digits) = match arg {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        [] => return Ok(0),
+        digits => (false, digits),
+    };
+    let significant = &digits[digits.iter().take_while(|&&digit| digit == b'0').count()..];
+    let value = if significant.is_empty() && !digits.is_empty() { Some(0) } else { parse_u64(significant) };
+    let value = value.ok_or(CommandError::new("ERR invalid cursor"))?;
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+/// What a call of HSCAN asks for.
+struct Scan<'a> {
+    count: u64,
+    pattern: Option<&'a [u8]>,
+    values: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// Reads the options behind the cursor.
+    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+        let mut scan = Self { count: DEFAULT_COUNT, pattern: None, values: true };
+        let mut options = args.iter();
+        while let Some(option) = options.next() {
+            if is(option, "novalues") {
+                scan.values = false;
+                continue;
+            }
+            let value = options.next().ok_or(CommandError::SYNTAX)?;
+            if is(option, "count") {
+                let count = integer(value)?;
+                scan.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(CommandError::SYNTAX)?;
+            } else if is(option, "match") {
+                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        Ok(scan)
+    }
+}
+
+/// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
+pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let mut from = Some(parse_cursor(args.get(2))?.reverse_bits());
+    let now_ms = ctx.now_ms;
+    let Some(hash) = ctx.hash(args.get(1))? else {
+        reply.array(2);
+        reply.bulk(b"0");
+        reply.array(0);
+        return Ok(());
+    };
+    let scan = Scan::parse(args.tail(3))?;
+    let (mut found, mut visited) = (Vec::new(), 0);
+    while let Some(at) = from.filter(|_| visited < scan.count) {
+        from = hash.scan(at, now_ms, &mut |field| {
+            visited += 1;
+            if scan.pattern.is_none_or(|pattern| glob::matches(pattern, field.name)) {
+                found.push(field);
+            }
+        });
+    }
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(from.map_or(0, u64::reverse_bits)).as_bytes());
+    reply.array(if scan.values { 2 * found.len() } else { found.len() });
+    for field in found {
+        reply.bulk(field.name);
+        if scan.values {
+            reply.bulk(field.value);
+        }
+    }
+    Ok(())
+}
+
+/// What a call of HRANDFIELD with a count asks for.
+struct Draw {
+    count: usize,
+    repeat: bool,
+    values: bool,
+}
+
+impl Draw {
+    fn parse(args: Args<'_>) -> Result<Self, CommandError> {
+        let count = integer(args.get(2))?;
+        if count == i64::MIN {
+            let text =
+                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+            return Err(CommandError::new(text));
+        }
+        let values = args.len() > 3;
+        if args.len() > 4 || (values && !is(args.get(3), "withvalues")) {
+            return Err(CommandError::SYNTAX);
+        }
+        if values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+            return Err(CommandError::OUT_OF_RANGE);
+        }
+        Ok(Self { count: count.unsigned_abs() as usize, repeat: count < 0, values })
+    }
+
+    fn announce(&self, count: usize, reply: &mut Reply<'_>) {
+        let flat = self.values && reply.proto() == Protocol::Resp2;
+        reply.array(if flat { count * 2 } else { count });
+    }
+
+    fn write(&self, field: Field<'_>, reply: &mut Reply<'_>) {
+        if self.values && reply.proto() == Protocol::Resp3 {
+            reply.array(2);
+        }
+        reply.bulk(field.name);
+        if self.values {
+            reply.bulk(field.value);
+        }
+    }
+}
+
+pub(super) fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let draw = if args.len() > 2 { Some(Draw::parse(args)?) } else { None };
+    let id = ctx.server.clock.random_id().map_err(|e| CommandError::owned(format!("ERR {e}")))?;
+    let (seed, _) = id.split_first_chunk::<8>().expect("an id has sixteen bytes");
+    let mut prng = Prng::new(u64::from_le_bytes(*seed));
+    let now_ms = ctx.now_ms;
+    let hash = ctx.hash(args.get(1))?.filter(|hash| hash.len(now_ms) > 0);
+    match (hash, draw) {
+        (None, None) => reply.null(),
+        (None, Some(_)) => reply.array(0),
+        (Some(hash), None) => {
+            let source = Source::new(hash, now_ms);
+            reply.bulk(source.draw(&mut prng).name);
+        }
+        (Some(hash), Some(draw)) if draw.repeat => {
+            draw.announce(draw.count, reply);
+            let (source, start) = (Source::new(hash, now_ms), reply.len());
+            for _ in 0..draw.count {
+                draw.write(source.draw(&mut prng), reply);
+                if reply.len() - start > REPETITIONS_BYTES_MAX {
+                    return Err(CommandError::OUT_OF_RANGE);
+                }
+            }
+        }
+        (Some(hash), Some(draw)) => draw_distinct(hash, now_ms, &draw, &mut prng, reply),
+    }
+    Ok(())
+}
+
+/// Where single fields are drawn from, evenly.
+enum Source<'a> {
+    Hash(&'a Hash),
+    /// The fields one by one, where the hash cannot draw among them by itself.
+    Fields(Vec<Field<'a>>),
+}
+
+impl<'a> Source<'a> {
+    /// `hash` has a live field.
+    fn new(hash: &'a Hash, now_ms: u64) -> Self {
+        if hash.has_expired(now_ms) { Self::Fields(hash.fields(now_ms).collect()) } else { Self::Hash(hash) }
+    }
+
+    fn draw(&self, prng: &mut Prng) -> Field<'a> {
+        match self {
+            Self::Hash(hash) => {
+                hash.sample(&mut |bound| prng.below(bound)).expect("a hash in a keyspace is not empty")
+            }
+            Self::Fields(fields) => fields[prng.below(fields.len() as u64) as usize],
+        }
+    }
+}
+
+/// Different fields: few of many are drawn one by one, else each is taken with the chance that makes all choices alike.
+fn draw_distinct(hash: &Hash, now_ms: u64, draw: &Draw, prng: &mut Prng, reply: &mut Reply<'_>) {
+    let len = hash.len(now_ms);
+    let count = draw.count.min(len);
+    draw.announce(count, reply);
+    if hash.is_spread() && !hash.has_expired(now_ms) && count < len / 4 {
+        let mut drawn = BTreeSet::new();
+        while drawn.len() < count {
+            let field = hash.sample(&mut |bound| prng.below(bound)).expect("it has fields");
+            if drawn.insert(field.name) {
+                draw.write(field, reply);
+            }
+        }
+        return;
+    }
+    let mut wanted = count as u64;
+    for (left, field) in (1..=len as u64).rev().zip(hash.fields(now_ms)) {
+        if prng.chance(wanted, left) {
+            wanted -= 1;
+            draw.write(field, reply);
+        }
+    }
+}
