@@ -1,3 +1,5 @@
+//! The configuration against what Redis accepts, shows and refuses.
+
 use super::conf::command_line;
 use super::*;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! A whole server without sockets or threads, over a simulated disk and clock: for tests and fuzz targets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
@@ -126,6 +126,13 @@ impl Rig {
         (reply, gate)
     }
 
+    /// Whether a connection is in a blocking command that has not been answered.
+    pub fn is_blocked(&mut self, session: usize) -> bool {
+        self.session(session);
+        self.delivered(session);
+        self.waiting[session].is_some()
+    }
+
     /// The reply that a blocked connection got since.
     pub fn delivered(&mut self, session: usize) -> Option<String> {
         let parked = self.waiting[session].as_mut()?;
@@ -170,21 +177,6 @@ impl Rig {
     /// True once a reply with this gate may leave at a level.
     pub fn is_durable(&self, gate: u64) -> bool {
         self.server.store.get().is_some_and(|store| store.log.durable_lsn() >= gate)
-    }
-
-    /// Bytes in expired but present keys; for tests of the expiry cycle.
-    pub fn expired_keys(&self) -> u64 {
-        self.server.stats.expired_keys.get()
-    }
-
-    /// Whether the first connection has an open MULTI.
-    pub fn in_multi(&self) -> bool {
-        self.sessions.first().is_some_and(|session| session.multi.is_some())
-    }
-
-    /// The configured value of a hidden switch of the clients registry, for tests.
-    pub fn killed(&self, session: usize) -> bool {
-        self.sessions[session].client.killed.load(Relaxed)
     }
 }
 

@@ -1,3 +1,5 @@
+//! The request parser: every error text, every cut, and redis-protocol beside it.
+
 use super::super::request::OwnedArgs;
 use super::*;
 use proptest::prelude::*;

@@ -1,1 +1,1 @@
-
+//! Key commands, through the in-process rig.

@@ -1,0 +1,281 @@
+//! The promises on the simulated disk: random commands from several connections, with restarts, SIGKILLs and power failures in
+//! between. What was acknowledged is kept, what survives is a prefix, and live state == replayed state.
+//!
+//! CRASH_CASES sets the number of random histories (default 200).
+
+use std::sync::Arc;
+
+use duramen::clock::SimClock;
+use duramen::disk::sim::CrashStyle;
+use duramen::disk::{Disk, SimDisk};
+use duramen::engine::rig::Rig;
+use duramen::log::{LogOptions, Policy};
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Command(usize, Vec<String>),
+    /// MULTI ... EXEC, as one.
+    Transaction(Vec<Vec<String>>),
+    /// Lets the log write and sync so many times.
+    Log(usize),
+    PassMs(u64),
+    Expire,
+    /// An orderly end and a start.
+    Reopen,
+    Kill,
+    Power(u64, bool),
+}
+
+fn key() -> impl Strategy<Value = String> {
+    (0u8..6, any::<bool>())
+        .prop_map(|(n, tagged)| if tagged { format!("{{t}}:{n}") } else { format!("k{n}") })
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0i64..200).prop_map(|n| n.to_string()),
+        2 => "[a-z]{1,12}",
+        1 => (1usize..3000).prop_map(|len| "x".repeat(len)),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Vec<String>> {
+    let words = |line: &'static str, key: String, other: String, value: String, number: i64| -> Vec<String> {
+        line.split(' ')
+            .map(|word| match word {
+                "K" => key.clone(),
+                "O" => other.clone(),
+                "V" => value.clone(),
+                "N" => number.to_string(),
+                word => word.to_owned(),
+            })
+            .collect()
+    };
+    let lines = prop::sample::select(vec![
+        "SET K V",
+        "SET K V PX 500",
+        "SET K V KEEPTTL",
+        "SETNX K V",
+        "INCRBY K N",
+        "APPEND K V",
+        "SETRANGE K N V",
+        "SETBIT K N 1",
+        "GETSET K V",
+        "GETDEL K",
+        "GETEX K PX 300",
+        "MSET K V O V",
+        "DEL K O",
+        "EXPIRE K N",
+        "PEXPIRE K 700",
+        "PERSIST K",
+        "RENAME K O",
+        "COPY K O REPLACE",
+        "MOVE K 1",
+        "SWAPDB 0 1",
+        "FLUSHDB",
+        "RPUSH K V V V",
+        "LPUSH K V",
+        "LPOP K",
+        "RPOP K 2",
+        "LMOVE K O LEFT RIGHT",
+        "LTRIM K 1 -2",
+        "LINSERT K BEFORE V N",
+        "LREM K 0 V",
+        "LSET K 0 V",
+        "HSET K f V g N",
+        "HINCRBY K g N",
+        "HDEL K f",
+        "HPEXPIRE K 400 FIELDS 1 f",
+        "HPERSIST K FIELDS 1 f",
+        "BITFIELD K SET u8 N 255",
+        "GET K",
+        "BITOP OR K O K",
+        "HGETALL K",
+        "LRANGE K 0 -1",
+        "BLPOP K 0",
+    ]);
+    (lines, key(), key(), value(), 0i64..100)
+        .prop_map(move |(line, key, other, value, number)| words(line, key, other, value, number))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        30 => (0usize..3, command()).prop_map(|(session, words)| Step::Command(session, words)),
+        3 => prop::collection::vec(command(), 1..5).prop_map(Step::Transaction),
+        10 => (1usize..4).prop_map(Step::Log),
+        4 => (1u64..400).prop_map(Step::PassMs),
+        2 => Just(Step::Expire),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Kill),
+        2 => (any::<u64>(), any::<bool>()).prop_map(|(seed, garbage)| Step::Power(seed, garbage)),
+    ]
+}
+
+/// A server on a simulated disk, with what it promised: the state after every record.
+struct History {
+    rig: Rig,
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    policy: Policy,
+    /// (LSN, whole state) after each change since the last start; the first is the state at the start.
+    states: Vec<(u64, String)>,
+    /// The highest position that a reply at each level has been let go for.
+    acknowledged_written: u64,
+    acknowledged_durable: u64,
+}
+
+fn options(policy: Policy) -> LogOptions {
+    LogOptions { segment_bytes: 16 << 10, policy, threads: false, ..LogOptions::default() }
+}
+
+impl History {
+    fn new(policy: Policy) -> Self {
+        let disk = SimDisk::new(7);
+        let clock = Arc::new(SimClock::at_ms(1_700_000_000_000));
+        let rig = Rig::open(Arc::new(disk.clone()) as Arc<dyn Disk>, clock.clone(), options(policy));
+        let rig = rig.expect("a new store opens");
+        let states = vec![(0, rig.state())];
+        Self { rig, disk, clock, policy, states, acknowledged_written: 0, acknowledged_durable: 0 }
+    }
+
+    fn log(&self) -> &duramen::log::Log {
+        &self.rig.server.store.get().expect("the rig opened it").log
+    }
+
+    fn note_state(&mut self) {
+        let lsn = self.log().append_lsn();
+        if self.states.last().is_some_and(|(last, _)| *last != lsn) {
+            self.states.push((lsn, self.rig.state()));
+        }
+    }
+
+    /// What a client could have been told by now.
+    fn note_acknowledged(&mut self) {
+        self.acknowledged_durable = self.log().durable_lsn();
+        self.acknowledged_written = self.log().written_lsn();
+    }
+
+    fn run(&mut self, session: usize, words: &[String]) {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        if !self.rig.is_blocked(session) {
+            self.rig.call(session, &words);
+        }
+        self.note_state();
+    }
+
+    /// Goes on from another disk; the state found must be that after some record at or behind `kept`.
+    fn reopen(&mut self, disk: SimDisk, kept: u64) -> Result<(), TestCaseError> {
+        let opened =
+            Rig::open(Arc::new(disk.clone()) as Arc<dyn Disk>, self.clock.clone(), options(self.policy));
+        let rig = match opened {
+            Ok(rig) => rig,
+            Err(error) => return Err(TestCaseError::fail(format!("the store did not open again: {error}"))),
+        };
+        let end = rig.server.store.get().expect("the rig opened it").recovery.end_lsn;
+        prop_assert!(end >= kept, "found up to {end}, acknowledged up to {kept}");
+        let expected = self.states.iter().rev().find(|(lsn, _)| *lsn <= end);
+        let expected = expected.map(|(_, state)| state.as_str()).unwrap_or_default();
+        prop_assert_eq!(rig.state(), expected, "replayed to {}, live", end);
+        self.rig = rig;
+        self.disk = disk;
+        self.states = vec![(end, self.rig.state())];
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Command(session, words) => self.run(*session, words),
+            Step::Transaction(commands) => {
+                if !self.rig.is_blocked(0) {
+                    self.rig.run("MULTI");
+                    for words in commands {
+                        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+                        self.rig.call(0, &words);
+                    }
+                    self.rig.run("EXEC");
+                    self.note_state();
+                }
+            }
+            Step::Log(steps) => {
+                for _ in 0..*steps {
+                    self.log().step();
+                }
+            }
+            Step::PassMs(ms) => self.rig.advance_ms(*ms),
+            Step::Expire => {
+                self.rig.expire();
+                self.note_state();
+            }
+            Step::Reopen => {
+                self.log().shutdown().map_err(|e| TestCaseError::fail(format!("shutdown: {e}")))?;
+                let end = self.log().append_lsn();
+                let disk = self.disk.kill();
+                self.reopen(disk, end)?;
+            }
+            Step::Kill => {
+                let kept = self.acknowledged_written;
+                let disk = self.disk.kill();
+                self.reopen(disk, kept)?;
+            }
+            Step::Power(seed, garbage) => {
+                let style = if *garbage { CrashStyle::RandomWithGarbage } else { CrashStyle::Random };
+                let (disk, kept) = (self.disk.crash(*seed, style), self.acknowledged_durable);
+                self.reopen(disk, kept)?;
+            }
+        }
+        self.note_acknowledged();
+        Ok(())
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("CRASH_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn acknowledged_is_kept_and_what_survives_is_a_prefix(
+        everysec in any::<bool>(), steps in prop::collection::vec(step(), 1..120)
+    ) {
+        let mut history = History::new(if everysec { Policy::EverySec } else { Policy::Always });
+        for step in &steps {
+            history.step(step)?;
+        }
+        history.step(&Step::Reopen)?;
+    }
+}
+
+/// A transaction that moves money is there whole or not at all, wherever the power fails.
+#[test]
+fn a_transaction_is_whole_or_absent_at_every_crash_point() {
+    for mutations in 0..60 {
+        let mut history = History::new(Policy::Always);
+        history.rig.run("MSET a 100 b 0");
+        history.rig.settle();
+        history.disk.crash_after(mutations);
+        history.rig.run("MULTI");
+        history.rig.run("DECRBY a 40");
+        history.rig.run("INCRBY b 40");
+        history.rig.run("RPUSH journal a:40");
+        history.rig.run("EXEC");
+        for _ in 0..20 {
+            history.log().step();
+        }
+        let durable = history.log().durable_lsn() == history.log().append_lsn();
+        for seed in 0..8 {
+            let disk = history.disk.crash(seed, CrashStyle::RandomWithGarbage);
+            let mut rig =
+                Rig::open(Arc::new(disk), history.clock.clone(), options(Policy::Always)).expect("it opens");
+            let found = (rig.run("MGET a b"), rig.run("LLEN journal"));
+            let after = ("*2\r\n$2\r\n60\r\n$2\r\n40\r\n".to_owned(), ":1\r\n".to_owned());
+            let before = ("*2\r\n$3\r\n100\r\n$1\r\n0\r\n".to_owned(), ":0\r\n".to_owned());
+            assert!(
+                found == after || (!durable && found == before),
+                "after {mutations} disk operations: {found:?}"
+            );
+        }
+    }
+}
