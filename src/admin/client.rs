@@ -221,9 +221,9 @@ fn is_plain(text: &[u8]) -> bool {
 pub fn checked_name(name: &[u8]) -> Result<String, CommandError> {
     match std::str::from_utf8(name) {
         Ok(text) if is_plain(name) => Ok(text.to_owned()),
-        _ => Err(CommandError::new(
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        )),
+        _ => {
+            Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."))
+        }
     }
 }
 
@@ -318,8 +318,7 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
 
 /// A time-out in whole milliseconds.
 pub fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
-    let timeout =
-        parse_i64(arg).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
+    let timeout = parse_i64(arg).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
     u64::try_from(timeout).map_err(|_| CommandError::new("ERR timeout is negative"))
 }
 

@@ -60,10 +60,8 @@ pub(super) fn list(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
         _ => return Err(CommandError::SYNTAX),
     };
     let now_ms = ctx.server.clock.wall_ms();
-    let lines: String = listed
-        .iter()
-        .map(|client| client_line::describe(client, &ctx.server.registry, now_ms))
-        .collect();
+    let lines: String =
+        listed.iter().map(|client| client_line::describe(client, &ctx.server.registry, now_ms)).collect();
     reply.verbatim(b"txt", lines.as_bytes());
     Ok(())
 }

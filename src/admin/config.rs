@@ -82,7 +82,7 @@ pub fn is_local(client: &Client) -> bool {
 }
 
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     let words: Vec<_> = args.tail(2).iter().map(String::from_utf8_lossy).collect();

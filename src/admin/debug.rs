@@ -1,5 +1,6 @@
 //! DEBUG: what tests and the curious ask for. Refused unless `enable-debug-command` allows it.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::command::options::is;
@@ -12,7 +13,6 @@ use crate::resp::number::{parse_f64, parse_i64};
 use crate::resp::{Protocol, Reply};
 
 use super::{ADMIN, config, help};
-use std::sync::atomic::Ordering::Relaxed;
 
 pub static COMMANDS: &[Command] = &[Command {
     name: "debug",
@@ -127,6 +127,7 @@ fn object(ctx: &mut Ctx<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult
 }
 
 /// One value of each type of the protocol, for tests of clients.
+#[allow(clippy::approx_constant, reason = "Redis' sample double is 3.141, not a rounded pi")]
 fn protocol(kind: &[u8], reply: &mut Reply<'_>) -> CommandResult {
     let three = |reply: &mut Reply<'_>| (0..3).for_each(|i| reply.integer(i));
     match kind {

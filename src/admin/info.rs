@@ -312,15 +312,13 @@ fn keyspace(ctx: &Ctx<'_>, lines: &mut Lines) {
             expires += part.expiring_len();
             // Close enough for an average that Redis estimates, too: the middle of the span stands for all of the stripe.
             let (first, last) = part.expiring_span_ms().unwrap_or_default();
-            let middle = (first.saturating_sub(ctx.now_ms) as f64 + last.saturating_sub(ctx.now_ms) as f64) / 2.0;
+            let middle =
+                (first.saturating_sub(ctx.now_ms) as f64 + last.saturating_sub(ctx.now_ms) as f64) / 2.0;
             ttl_sum_ms += middle * part.expiring_len() as f64;
         }
         if keys > 0 {
             let average_ms = if expires > 0 { (ttl_sum_ms / expires as f64) as u64 } else { 0 };
-            lines.add(
-                &format!("db{db}"),
-                format_args!("keys={keys},expires={expires},avg_ttl={average_ms}"),
-            );
+            lines.add(&format!("db{db}"), format_args!("keys={keys},expires={expires},avg_ttl={average_ms}"));
         }
     }
 }

@@ -91,7 +91,9 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     sizes("used_memory_scripts", 0);
     sizes("maxmemory", limit);
     lines.add("maxmemory_policy", MaxmemoryPolicy::name(server.config.maxmemory_policy()));
-    lines.add_all(["number_of_cached_scripts", "number_of_functions", "number_of_libraries"].map(|name| (name, 0)));
+    lines.add_all(
+        ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"].map(|name| (name, 0)),
+    );
     lines.add("mem_fragmentation_ratio", ratio(memory.rss, used));
     lines.add("mem_fragmentation_bytes", memory.rss as i64 - used as i64);
     lines.add("mem_not_counted_for_evict", 0);
@@ -102,7 +104,9 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("mem_cluster_links", 0);
     lines.add("mem_aof_buffer", log_buffer);
     lines.add("mem_allocator", allocator::name());
-    lines.add_all(["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"].map(|name| (name, 0)));
+    lines.add_all(
+        ["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"].map(|name| (name, 0)),
+    );
 }
 
 fn allocator_lines(memory: &Memory, lines: &mut Lines) {

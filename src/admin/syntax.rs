@@ -60,7 +60,16 @@ pub struct Argument {
 impl Argument {
     fn new(name: String, kind: Kind) -> Self {
         let (token, key_spec, children) = (None, None, Vec::new());
-        Self { name, kind, token, optional: false, multiple: false, multiple_token: false, key_spec, children }
+        Self {
+            name,
+            kind,
+            token,
+            optional: false,
+            multiple: false,
+            multiple_token: false,
+            key_spec,
+            children,
+        }
     }
 
     fn group(kind: Kind, children: Vec<Self>) -> Self {
@@ -180,7 +189,8 @@ impl Parser<'_> {
             self.at += 1;
         }
         let mut choices: Vec<Argument> = alternatives.into_iter().filter_map(single).collect();
-        let mut group = if choices.len() > 1 { Argument::group(Kind::OneOf, choices) } else { choices.pop()? };
+        let mut group =
+            if choices.len() > 1 { Argument::group(Kind::OneOf, choices) } else { choices.pop()? };
         group.multiple |= repeats;
         Some(group)
     }
@@ -207,7 +217,9 @@ fn single(mut sequence: Vec<Argument>) -> Option<Argument> {
 
 /// Marks the last items as repeatable if they are what `[... ...]` repeats.
 fn repeat(items: &mut Vec<(usize, Argument)>, words: &[&str], end: usize, repeated: &[&str]) -> bool {
-    let Some(first) = items.iter().rposition(|(start, _)| words[*start..end] == *repeated) else { return false };
+    let Some(first) = items.iter().rposition(|(start, _)| words[*start..end] == *repeated) else {
+        return false;
+    };
     let start = items[first].0;
     let run: Vec<Argument> = items.drain(first..).map(|(_, item)| item).collect();
     let with_token = run.len() > 1 && run[0].is_bare_token();
@@ -260,10 +272,11 @@ fn kind_of(name: &str, command: &Command) -> Kind {
         "timeout" if command.group == Group::List => Kind::Double,
         "increment" if is_float => Kind::Double,
         "score" | "min" | "max" | "longitude" | "latitude" | "radius" | "width" | "height" => Kind::Double,
-        "seconds" | "milliseconds" | "count" | "offset" | "start" | "stop" | "end" | "index" | "index1" | "index2"
-        | "cursor" | "db" | "destination-db" | "increment" | "decrement" | "len" | "min-match-len" | "rank"
-        | "num-matches" | "maxlen" | "timeout" | "numkeys" | "numfields" | "numlocal" | "numreplicas" | "bit"
-        | "client-id" | "protover" | "version" | "maxage" | "samples" => Kind::Integer,
+        "seconds" | "milliseconds" | "count" | "offset" | "start" | "stop" | "end" | "index" | "index1"
+        | "index2" | "cursor" | "db" | "destination-db" | "increment" | "decrement" | "len"
+        | "min-match-len" | "rank" | "num-matches" | "maxlen" | "timeout" | "numkeys" | "numfields"
+        | "numlocal" | "numreplicas" | "bit" | "client-id" | "protover" | "version" | "maxage"
+        | "samples" => Kind::Integer,
         _ => Kind::String,
     }
 }
@@ -288,10 +301,11 @@ mod tests {
     fn show(arguments: &[Argument]) -> String {
         let one = |argument: &Argument| {
             let token = argument.token.as_ref().map(|token| format!("{token}=")).unwrap_or_default();
-            let flags: String = [('?', argument.optional), ('*', argument.multiple), ('^', argument.multiple_token)]
-                .into_iter()
-                .filter_map(|(flag, set)| set.then_some(flag))
-                .collect();
+            let flags: String =
+                [('?', argument.optional), ('*', argument.multiple), ('^', argument.multiple_token)]
+                    .into_iter()
+                    .filter_map(|(flag, set)| set.then_some(flag))
+                    .collect();
             let children = match argument.children.is_empty() {
                 true => String::new(),
                 false => format!("({})", show(&argument.children)),
@@ -355,7 +369,12 @@ mod tests {
                  COUNT=count:integer?",
             ),
             (
-                command("sort", Group::Generic, ONE_KEY, "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]]"),
+                command(
+                    "sort",
+                    Group::Generic,
+                    ONE_KEY,
+                    "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]]",
+                ),
                 "key#0:key BY=pattern:pattern? LIMIT=limit:block?(offset:integer count:integer) \
                  GET=pattern:pattern?*^",
             ),
@@ -372,14 +391,16 @@ mod tests {
                  INCRBY=incrby:block(encoding:string offset:integer increment:integer))))",
             ),
             (
-                command("hexpire", Group::Hash, ONE_KEY, "key seconds [NX | XX] FIELDS numfields field [field ...]"),
+                command(
+                    "hexpire",
+                    Group::Hash,
+                    ONE_KEY,
+                    "key seconds [NX | XX] FIELDS numfields field [field ...]",
+                ),
                 "key#0:key seconds:integer condition:oneof?(NX=nx:pure-token XX=xx:pure-token) \
                  FIELDS=fields:block(numfields:integer field:string*)",
             ),
-            (
-                command("incrbyfloat", Group::String, ONE_KEY, "key increment"),
-                "key#0:key increment:double",
-            ),
+            (command("incrbyfloat", Group::String, ONE_KEY, "key increment"), "key#0:key increment:double"),
             (command("blpop", Group::List, ONE_KEY, "key [key ...] timeout"), "key#0:key* timeout:double"),
         ];
         for (command, expected) in rows {
@@ -389,7 +410,8 @@ mod tests {
 
     #[test]
     fn odd_syntax_gives_some_tree() {
-        for syntax in ["[", "]", "<a", "a | b", "[ ... ]", "[[[", "A", "[a [b ...]]", "...", "<>", "[x ...]"] {
+        for syntax in ["[", "]", "<a", "a | b", "[ ... ]", "[[[", "A", "[a [b ...]]", "...", "<>", "[x ...]"]
+        {
             arguments(&Command { syntax, ..Command::DEFAULT });
         }
     }
