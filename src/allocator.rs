@@ -80,6 +80,15 @@ pub fn usage() -> Usage {
     Usage::default()
 }
 
+/// The allocator's name and version.
+pub fn name() -> String {
+    #[cfg(feature = "jemalloc")]
+    if let Ok(version) = tikv_jemalloc_ctl::version::read() {
+        return format!("jemalloc-{}", version.split('-').next().unwrap_or(version));
+    }
+    "libc".to_owned()
+}
+
 /// The allocator's figures as text for people.
 pub fn report() -> String {
     #[cfg(feature = "jemalloc")]

@@ -8,15 +8,17 @@
 //! 5  command    what a command is; its arguments; the context a handler works in
 //!    recovery   from a directory to a keyspace: replay of the log through `apply`
 //!    types/*/commands.rs   the commands of a type stand beside the type
+//!    admin      commands about connections and the server
 //! 4  keyspace   slots, entries, `apply(op)`, expiry, the reply gate's LSN table
 //! 3  types/*/value.rs      each type's structure, its ops and their codec
 //! 2  resp       request parser, reply writer: bytes only
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  allocator, clock, codec, error, glob   ground
+//! 0  allocator, clock, codec, error, glob, process   ground
 //! ```
 
+pub mod admin;
 pub mod allocator;
 pub mod clock;
 pub mod codec;
@@ -30,6 +32,7 @@ pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
+pub mod process;
 pub mod recovery;
 pub mod resp;
 pub mod server;
@@ -38,6 +41,14 @@ pub mod types;
 /// Every command there is.
 pub fn registry() -> command::registry::Registry {
     command::registry::Registry::new(&[
+        admin::acl::COMMANDS,
+        admin::client::COMMANDS,
+        admin::command_info::COMMANDS,
+        admin::config::COMMANDS,
+        admin::connection::COMMANDS,
+        admin::debug::COMMANDS,
+        admin::server::COMMANDS,
+        admin::slowlog::COMMANDS,
         engine::transactions::COMMANDS,
         types::bitmap::commands::COMMANDS,
         types::hash::commands::COMMANDS,

@@ -17,6 +17,7 @@ use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
 use crate::keyspace::value::Value;
+use crate::keyspace::waiters::WatchFlag;
 use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
 use crate::resp::Reply;
@@ -343,6 +344,18 @@ impl<'a> Ctx<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Forgets all watched keys; their stripes are held.
+    pub fn unwatch_all(&mut self) {
+        for watched in std::mem::take(&mut self.session.watched) {
+            let flag = self.session.watch_flag.clone();
+            let slot = self.place(&watched.key).slot;
+            let space = self.keyspace().space(watched.db);
+            self.held.shelf_mut(slot).waiters.unwatch(space, &watched.key, &flag);
+        }
+        self.session.watch_flag = WatchFlag::default();
+        self.session.client.watched.store(0, Relaxed);
     }
 
     fn apply_space(&mut self, op: SpaceOp) -> Result<(), CommandError> {

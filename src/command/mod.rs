@@ -10,6 +10,7 @@ pub mod options;
 pub mod registry;
 pub mod server;
 pub mod session;
+pub mod slowlog;
 pub mod stats;
 
 pub use context::{Ctx, Nil};

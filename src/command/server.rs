@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::clients::Clients;
 use super::registry::Registry;
+use super::slowlog::SlowLog;
 use super::stats::Stats;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -47,6 +48,7 @@ pub struct Server {
     pub registry: Registry,
     pub clients: Clients,
     pub stats: Stats,
+    pub slowlog: SlowLog,
     pub store: OnceLock<Store>,
     pub loading: Loading,
     /// Forty hexadecimal digits, new at every start.
@@ -57,6 +59,8 @@ pub struct Server {
     pub time_floor_ms: AtomicU64,
     /// The clock jumped: what is due is hidden, not removed.
     pub expiry_suspended: AtomicBool,
+    /// DEBUG SET-ACTIVE-EXPIRE: whether keys whose time has come are looked for.
+    pub active_expire: AtomicBool,
     /// A keyspace without keys, for the commands that work while the store is loading.
     pub no_keys: Keyspace,
     pub shutdown: Mutex<Option<ShutdownRequest>>,
@@ -77,6 +81,7 @@ impl Server {
         Ok(Self {
             config_file: None,
             stats: Stats::new(registry.all().len()),
+            slowlog: SlowLog::default(),
             registry,
             clients: Clients::default(),
             store: OnceLock::new(),
@@ -86,6 +91,7 @@ impl Server {
             started: clock.monotonic(),
             time_floor_ms: AtomicU64::new(0),
             expiry_suspended: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
             no_keys: Keyspace::new(config.databases() as u32, 0),
             shutdown: Mutex::new(None),
             shutting_down: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! Counters for INFO. Plain relaxed atomics: each is read alone.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// A number that goes up, or is set.
 #[derive(Debug, Default)]
@@ -59,11 +60,43 @@ pub struct Stats {
     /// Write commands since the last snapshot (`rdb_changes_since_last_save`).
     pub dirty: Counter,
     pub used_memory_peak: Counter,
+    /// Commands, bytes in and bytes out a second, of late.
+    pub rates: parking_lot::Mutex<Rates>,
     /// Error replies by their code (`ERR`, `WRONGTYPE`, ...), at most a hundred kinds.
     pub errors_by_code: parking_lot::Mutex<std::collections::BTreeMap<String, u64>>,
 }
 
 const ERROR_CODES_MAX: usize = 128;
+
+/// Samples over which a rate is taken.
+const RATE_SAMPLES: usize = 16;
+
+/// Rates of three counters over the last samples.
+#[derive(Debug, Default)]
+pub struct Rates {
+    /// When, and the counters then; oldest first.
+    samples: std::collections::VecDeque<(Duration, [u64; 3])>,
+}
+
+impl Rates {
+    fn sample(&mut self, now: Duration, totals: [u64; 3]) {
+        self.samples.push_back((now, totals));
+        if self.samples.len() > RATE_SAMPLES {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Per second: commands, input bytes, output bytes.
+    pub fn per_second(&self) -> [f64; 3] {
+        let (Some((start, first)), Some((end, last))) = (self.samples.front(), self.samples.back()) else {
+            return [0.0; 3];
+        };
+        let seconds = end.saturating_sub(*start).as_secs_f64();
+        // After CONFIG RESETSTAT the counters are below the samples.
+        let rate = |i: usize| last[i].saturating_sub(first[i]) as f64 / seconds;
+        if seconds > 0.0 { std::array::from_fn(rate) } else { [0.0; 3] }
+    }
+}
 
 impl Stats {
     pub fn new(commands: usize) -> Self {
@@ -83,6 +116,12 @@ impl Stats {
         } else if codes.len() < ERROR_CODES_MAX {
             codes.insert(code.to_owned(), 1);
         }
+    }
+
+    /// To be called about ten times a second: what INFO's `instantaneous_` fields are made of.
+    pub fn sample(&self, now: Duration) {
+        let totals = [&self.commands_processed, &self.net_input_bytes, &self.net_output_bytes];
+        self.rates.lock().sample(now, totals.map(Counter::get));
     }
 
     /// CONFIG RESETSTAT.
@@ -109,5 +148,25 @@ impl Stats {
         ];
         resettable.iter().for_each(|counter| counter.set(0));
         self.errors_by_code.lock().clear();
+        self.rates.lock().samples.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_last_samples() {
+        let stats = Stats::new(0);
+        assert_eq!(stats.rates.lock().per_second(), [0.0; 3]);
+        for second in 0..40 {
+            stats.sample(Duration::from_secs(second));
+            stats.commands_processed.add(if second < 20 { 1 } else { 50 });
+            stats.net_input_bytes.add(1000);
+        }
+        assert_eq!(stats.rates.lock().per_second(), [50.0, 1000.0, 0.0]);
+        stats.reset();
+        assert_eq!(stats.rates.lock().per_second(), [0.0; 3]);
     }
 }

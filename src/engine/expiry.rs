@@ -41,7 +41,8 @@ impl Expiry {
     pub fn cycle(&mut self, server: &Server) -> bool {
         self.watch_clock(server);
         let Some(store) = server.store.get() else { return false };
-        if server.expiry_suspended.load(Relaxed) || store.log.admit().is_err() {
+        let suspended = server.expiry_suspended.load(Relaxed) || !server.active_expire.load(Relaxed);
+        if suspended || store.log.admit().is_err() {
             return false;
         }
         let mut more = false;

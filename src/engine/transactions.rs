@@ -8,7 +8,7 @@ use crate::command::session::{Multi, Session, Watched};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
 use crate::error::CommandError;
 use crate::keyspace::stripe::stripe_of;
-use crate::keyspace::waiters::{StripeSet, WatchFlag};
+use crate::keyspace::waiters::StripeSet;
 use crate::resp::Reply;
 
 const BASE: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::ALLOW_BUSY);
@@ -91,15 +91,15 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
         return Err(CommandError::new("ERR EXEC without MULTI"));
     };
     if multi.dirty {
-        unwatch_all(ctx);
+        ctx.unwatch_all();
         return Err(CommandError::new("EXECABORT Transaction discarded because of previous errors."));
     }
     if watched_changed(ctx) {
-        unwatch_all(ctx);
+        ctx.unwatch_all();
         reply.null_array();
         return Ok(());
     }
-    unwatch_all(ctx);
+    ctx.unwatch_all();
     ctx.may_block = false;
     reply.array(multi.queue.len());
     for queued in &multi.queue {
@@ -133,7 +133,7 @@ fn discard(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
     if ctx.session.multi.take().is_none() {
         return Err(CommandError::new("ERR DISCARD without MULTI"));
     }
-    unwatch_all(ctx);
+    ctx.unwatch_all();
     reply.ok();
     Ok(())
 }
@@ -159,21 +159,9 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
 }
 
 fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    unwatch_all(ctx);
+    ctx.unwatch_all();
     reply.ok();
     Ok(())
-}
-
-/// Forgets all watched keys; their stripes are held.
-pub fn unwatch_all(ctx: &mut Ctx<'_>) {
-    for watched in std::mem::take(&mut ctx.session.watched) {
-        let flag = ctx.session.watch_flag.clone();
-        let slot = ctx.place(&watched.key).slot;
-        let space = ctx.keyspace().space(watched.db);
-        ctx.held_mut().shelf_mut(slot).waiters.unwatch(space, &watched.key, &flag);
-    }
-    ctx.session.watch_flag = WatchFlag::default();
-    ctx.session.client.watched.store(0, Relaxed);
 }
 
 /// A connection ends: what it left in the stripes is taken out.

@@ -54,6 +54,11 @@ impl Part {
         self.expiring.len()
     }
 
+    /// The earliest and the latest expiry time of a key, in Unix milliseconds.
+    pub fn expiring_span_ms(&self) -> Option<(u64, u64)> {
+        Some((self.expiring.first()?.0, self.expiring.last()?.0))
+    }
+
     #[inline]
     pub fn get(&self, key: &KeyRef<'_>) -> Option<&Entry> {
         self.slots[key.slot as usize % SLOTS_PER_STRIPE].as_ref()?.get(key.bytes, key.hash)

@@ -9,8 +9,8 @@ use super::number::{F64_TEXT_LEN_MAX, put_f64};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     #[default]
-    Resp2,
-    Resp3,
+    Resp2 = 2,
+    Resp3 = 3,
 }
 
 /// A place in the output: where a reply began, or where the header of an aggregate goes once its length is known.

@@ -76,6 +76,7 @@ fn serve(settings: Settings) -> Result<(), String> {
     server.config_file = file;
     let server = Arc::new(server);
     install_hooks(&server, set_level);
+    crate::admin::config::apply_limits(&config);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -210,6 +211,8 @@ async fn expire(server: Arc<Server>) {
     loop {
         let pause = Duration::from_millis(1000 / (server.config.hz() as u64).clamp(1, 500));
         tokio::time::sleep(pause).await;
+        server.stats.sample(server.clock.monotonic());
+        server.stats.used_memory_peak.max(crate::allocator::usage().allocated);
         let mut rounds = 0;
         while expiry.cycle(&server) && rounds < 16 {
             rounds += 1;

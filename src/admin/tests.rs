@@ -1,0 +1,482 @@
+//! The commands through the engine, without sockets. Replies are those of redis-server unless a comment says otherwise.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::config::Name;
+use crate::engine::rig::Rig;
+
+/// Pairs of a command and its reply, in order; line ends as `~`.
+fn expect(rig: &mut Rig, rows: &[(&str, &str)]) {
+    for (line, expected) in rows {
+        assert_eq!(rig.run(line).replace("\r\n", "~"), *expected, "{line}");
+    }
+}
+
+#[test]
+fn connections_are_greeted_authenticated_and_reset() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("PING", "+PONG~"),
+            ("PING hi", "$2~hi~"),
+            ("PING a b", "-ERR wrong number of arguments for 'ping' command~"),
+            ("ECHO x", "$1~x~"),
+            (
+                "AUTH x",
+                "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?~",
+            ),
+            ("AUTH x y", "-WRONGPASS invalid username-password pair or user is disabled.~"),
+            ("AUTH default anything", "+OK~"),
+            ("AUTH a b c", "-ERR syntax error~"),
+            ("HELLO 4", "-NOPROTO unsupported protocol version~"),
+            ("HELLO x", "-ERR Protocol version is not an integer or out of range~"),
+            ("HELLO 3 foo", "-ERR Syntax error in HELLO option 'foo'~"),
+            ("HELLO 3 auth a", "-ERR Syntax error in HELLO option 'auth'~"),
+            (
+                "HELLO 3 SETNAME me",
+                "%7~$6~server~$5~redis~$7~version~$5~7.2.4~$5~proto~:3~$2~id~:1~$4~mode~$10~standalone~$4~role~$6~master~$7~modules~*0~",
+            ),
+            ("CLIENT GETNAME", "$2~me~"),
+            ("SELECT 16", "-ERR DB index is out of range~"),
+            ("SELECT -1", "-ERR DB index is out of range~"),
+            ("SELECT x", "-ERR value is not an integer or out of range~"),
+            (
+                "SELECT 99999999999",
+                "-ERR value is out of range, value must between -2147483648 and 2147483647~",
+            ),
+            ("SELECT 3", "+OK~"),
+            ("SET k v", "+OK~"),
+            ("WATCH k", "+OK~"),
+            ("MULTI", "+OK~"),
+            ("RESET", "+RESET~"),
+            ("EXISTS k", ":0~"),
+            ("CLIENT GETNAME", "$-1~"),
+            ("EXEC", "-ERR EXEC without MULTI~"),
+        ],
+    );
+}
+
+#[test]
+fn a_password_is_asked_for_until_it_is_given() {
+    let mut rig = Rig::new();
+    rig.run("CONFIG SET requirepass secret");
+    expect(
+        &mut rig,
+        &[
+            ("RESET", "+RESET~"),
+            ("GET k", "-NOAUTH Authentication required.~"),
+            (
+                "HELLO 3",
+                "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time~",
+            ),
+            ("AUTH secre", "-WRONGPASS invalid username-password pair or user is disabled.~"),
+            ("AUTH default secret", "+OK~"),
+            ("GET k", "$-1~"),
+        ],
+    );
+    rig.run("RESET");
+    assert!(rig.run("HELLO 2 AUTH default secret").starts_with("*14\r\n"));
+    expect(&mut rig, &[("ACL WHOAMI", "$7~default~"), ("GET k", "$-1~")]);
+}
+
+#[test]
+fn clients_are_listed_named_and_killed() {
+    let mut rig = Rig::new();
+    rig.run_as(1, "PING");
+    rig.run_as(2, "PING");
+    expect(
+        &mut rig,
+        &[
+            ("CLIENT ID", ":1~"),
+            (
+                "CLIENT SETNAME a\u{1}",
+                "-ERR Client names cannot contain spaces, newlines or special characters.~",
+            ),
+            ("CLIENT SETINFO LIB-NAME node-redis", "+OK~"),
+            (
+                "CLIENT SETINFO lib-ver \u{e9}",
+                "-ERR lib-ver cannot contain spaces, newlines or special characters.~",
+            ),
+            ("CLIENT SETINFO a b", "-ERR Unrecognized option 'a'~"),
+            ("CLIENT LIST TYPE foo", "-ERR Unknown client type 'foo'~"),
+            ("CLIENT LIST TYPE", "-ERR syntax error~"),
+            ("CLIENT LIST ID a", "-ERR Invalid client ID~"),
+            ("CLIENT LIST ID 77", "$0~~"),
+            ("CLIENT LIST TYPE PUBSUB", "$0~~"),
+            ("CLIENT KILL a", "-ERR No such client~"),
+            ("CLIENT KILL a b", "-ERR syntax error~"),
+            ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0~"),
+            ("CLIENT KILL ID 99", ":0~"),
+            ("CLIENT KILL TYPE x", "-ERR Unknown client type 'x'~"),
+            ("CLIENT KILL USER foo", "-ERR No such user 'foo'~"),
+            ("CLIENT KILL USER default SKIPME x", "-ERR syntax error~"),
+            ("CLIENT KILL ID 2 TYPE pubsub", ":0~"),
+            ("CLIENT KILL ID 2 MAXAGE 100", ":0~"),
+        ],
+    );
+    let info = rig.run("CLIENT INFO");
+    assert!(info.contains(" lib-name=node-redis lib-ver= ") && info.contains(" cmd=client|info "), "{info}");
+    assert_eq!(rig.run("CLIENT LIST").matches("\nid=").count(), 3);
+    assert_eq!(rig.run("CLIENT LIST ID 1 3").matches("\nid=").count(), 2);
+    rig.advance_ms(200_000);
+    expect(&mut rig, &[("CLIENT KILL MAXAGE 100 ID 2", ":1~"), ("CLIENT KILL TYPE normal", ":2~")]);
+    assert!(rig.killed(1) && rig.killed(2) && !rig.killed(0));
+}
+
+#[test]
+fn replies_are_dropped_as_client_reply_says() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("CLIENT REPLY x", "-ERR syntax error~"),
+            ("CLIENT REPLY SKIP", ""),
+            ("PING", ""),
+            ("PING", "+PONG~"),
+            ("CLIENT REPLY OFF", ""),
+            ("CLIENT REPLY SKIP", ""),
+            ("PING", ""),
+            ("PING", ""),
+            ("CLIENT REPLY ON", "+OK~"),
+            ("PING", "+PONG~"),
+        ],
+    );
+}
+
+#[test]
+fn a_pause_holds_commands_until_its_end() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("CLIENT PAUSE x", "-ERR timeout is not an integer or out of range~"),
+            ("CLIENT PAUSE -1", "-ERR timeout is negative~"),
+            ("CLIENT PAUSE 1 foo", "-ERR CLIENT PAUSE mode must be WRITE or ALL~"),
+            ("CLIENT PAUSE 1000 WRITE", "+OK~"),
+            ("GET k", "$-1~"),
+            ("SET k v", ""),
+            ("CLIENT UNPAUSE", "+OK~"),
+            ("SET k v", "+OK~"),
+            ("CLIENT PAUSE 1000", "+OK~"),
+            ("GET k", ""),
+        ],
+    );
+    rig.advance_ms(1001);
+    expect(&mut rig, &[("GET k", "$1~v~")]);
+}
+
+#[test]
+fn a_blocked_client_is_unblocked_once() {
+    let mut rig = Rig::new();
+    rig.run("PING");
+    rig.run_as(1, "BLPOP nothing 0");
+    expect(
+        &mut rig,
+        &[
+            ("CLIENT UNBLOCK 2 x", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR~"),
+            ("CLIENT UNBLOCK 99", ":0~"),
+            ("CLIENT UNBLOCK 2 ERROR", ":1~"),
+            ("CLIENT UNBLOCK 2", ":0~"),
+        ],
+    );
+    assert_eq!(rig.delivered(1).unwrap(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+}
+
+#[test]
+fn switches_of_a_connection_answer_as_redis_does() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("CLIENT NO-EVICT ON", "+OK~"),
+            ("CLIENT NO-EVICT x", "-ERR syntax error~"),
+            ("CLIENT NO-TOUCH ON", "+OK~"),
+            ("CLIENT GETREDIR", ":-1~"),
+            ("CLIENT TRACKINGINFO", "*6~$5~flags~*1~$3~off~$8~redirect~:-1~$8~prefixes~*0~"),
+            ("CLIENT FOO", "-ERR unknown subcommand 'FOO'. Try CLIENT HELP.~"),
+            ("CLIENT", "-ERR wrong number of arguments for 'client' command~"),
+            // Ours.
+            ("CLIENT DURABILITY", "$7~default~"),
+            ("CLIENT DURABILITY always", "+OK~"),
+            ("CLIENT DURABILITY", "$6~always~"),
+            (
+                "CLIENT DURABILITY sometimes",
+                "-ERR CLIENT DURABILITY level must be ALWAYS, EVERYSEC, NO or DEFAULT~",
+            ),
+        ],
+    );
+    assert!(rig.run("CLIENT INFO").contains(" flags=eT "));
+    assert!(
+        rig.run("CLIENT HELP")
+            .starts_with("*39\r\n+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
+    );
+}
+
+#[test]
+fn waitaof_answers_at_once_when_everything_is_synced() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("WAITAOF 2 0 0", "-ERR value is out of range, value must between 0 and 1~"),
+            ("WAITAOF 1 -1 0", "-ERR value is out of range, must be positive~"),
+            ("WAITAOF 1 0 -1", "-ERR timeout is negative~"),
+            ("WAITAOF 1 0 0", "*2~:1~:0~"),
+            ("SET k v", "+OK~"),
+            ("WAITAOF 0 0 0", "*2~:0~:0~"),
+            // Waits: the rig's log syncs only when it is told to.
+            ("WAITAOF 1 0 0", ""),
+            ("MULTI", "+OK~"),
+            ("WAITAOF 1 0 0", "+QUEUED~"),
+            ("EXEC", "*1~*2~:0~:0~"),
+        ],
+    );
+    let append_lsn = rig.server.store.get().unwrap().log.append_lsn();
+    rig.server.store.get().unwrap().log.demand_sync(append_lsn);
+    rig.settle();
+    expect(&mut rig, &[("WAITAOF 1 0 0", "*2~:1~:0~")]);
+}
+
+#[test]
+fn directives_are_read_and_changed() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("CONFIG GET maxmemory", "*2~$9~maxmemory~$1~0~"),
+            ("CONFIG GET nothing", "*0~"),
+            ("CONFIG SET maxmemory 1mb maxmemory-policy allkeys-lru", "+OK~"),
+            ("CONFIG GET maxmemory", "*2~$9~maxmemory~$7~1048576~"),
+            ("CONFIG SET maxmemory", "-ERR wrong number of arguments for 'config|set' command~"),
+            ("CONFIG SET maxmemory 1 x", "-ERR syntax error~"),
+            ("CONFIG SET a b", "-ERR Unknown option or number of arguments for CONFIG SET - 'a'~"),
+            ("CONFIG REWRITE", "-ERR The server is running without a config file~"),
+            ("CONFIG FOO", "-ERR unknown subcommand 'FOO'. Try CONFIG HELP.~"),
+            ("CONFIG RESETSTAT", "+OK~"),
+        ],
+    );
+    assert_eq!(rig.server.stats.commands_processed.get(), 1);
+}
+
+#[test]
+fn changed_directives_reach_the_hook() {
+    use std::sync::{Arc, Mutex};
+    let mut rig = Rig::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    assert!(
+        rig.server.on_config.set(Box::new(move |name| told.lock().unwrap().push(name.to_owned()))).is_ok()
+    );
+    rig.run("CONFIG SET appendfsync always timeout 0 hz 20");
+    assert_eq!(*seen.lock().unwrap(), ["appendfsync", "hz"]);
+}
+
+#[test]
+fn info_has_the_sections_that_are_asked_for() {
+    let mut rig = Rig::new();
+    rig.run("SET k v PX 5000");
+    rig.run("LPUSH k x");
+    let default = rig.run("INFO");
+    for field in [
+        "redis_version:7.2.4",
+        "uptime_in_days:0",
+        "connected_clients:1",
+        "used_memory_human:",
+        "used_memory_peak_human:",
+        "maxmemory_policy:noeviction",
+        "loading:0",
+        "aof_enabled:1",
+        "role:master",
+        "errorstat_WRONGTYPE:count=1",
+        "db0:keys=1,expires=1,avg_ttl=5000",
+        "append_lsn:",
+        "duramen_log_io:simulated",
+    ] {
+        assert!(default.contains(&format!("\r\n{field}")), "{field} in {default}");
+    }
+    assert!(!default.contains("cmdstat_") && default.contains("# Modules\r\n\r\n"));
+    let all = rig.run("INFO all");
+    assert!(all.contains("\r\ncmdstat_set:calls=1,usec=") && !all.contains("# Modules"));
+    assert!(all.contains(",rejected_calls=0,failed_calls=1\r\n"));
+    let two = rig.run("INFO CPU replication");
+    assert_eq!(two.matches("# ").count(), 2, "{two}");
+    assert!(rig.run("INFO everything").contains("# Modules"));
+    assert_eq!(rig.run("INFO foo"), "$0\r\n\r\n");
+}
+
+#[test]
+fn info_works_inside_a_transaction() {
+    let mut rig = Rig::new();
+    for line in ["SET k v", "MULTI", "GET k", "INFO keyspace"] {
+        rig.run(line);
+    }
+    assert!(rig.run("EXEC").contains("db0:keys=1,"));
+}
+
+#[test]
+fn commands_describe_themselves() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            (
+                "COMMAND INFO get nothing",
+                "*2~*10~$3~get~:2~*2~+readonly~+fast~:1~:1~:1~*3~+@read~+@string~+@fast~*0~*1~*6~$5~flags~*2~+RO~+access~$12~begin_search~*4~$4~type~$5~index~$4~spec~*2~$5~index~:1~$9~find_keys~*4~$4~type~$5~range~$4~spec~*6~$7~lastkey~:0~$7~keystep~:1~$5~limit~:0~*0~*-1~",
+            ),
+            (
+                "COMMAND INFO CLIENT|ID",
+                "*1~*10~$9~client|id~:2~*3~+noscript~+loading~+stale~:0~:0~:0~*2~+@slow~+@connection~*0~*0~*0~",
+            ),
+            ("COMMAND COUNT x", "-ERR wrong number of arguments for 'command|count' command~"),
+            ("COMMAND LIST FILTERBY x y", "-ERR syntax error~"),
+            ("COMMAND LIST FILTERBY MODULE m", "*0~"),
+            ("COMMAND LIST FILTERBY PATTERN getr*", "*1~$8~getrange~"),
+            ("COMMAND LIST FILTERBY ACLCAT nothing", "*0~"),
+            (
+                "COMMAND LIST FILTERBY ACLCAT transaction",
+                "*5~$7~discard~$4~exec~$5~multi~$7~unwatch~$5~watch~",
+            ),
+            ("COMMAND GETKEYS MSET a b c d", "*2~$1~a~$1~c~"),
+            ("COMMAND GETKEYS PING x", "-ERR The command has no key arguments~"),
+            ("COMMAND GETKEYS foo x", "-ERR Invalid command specified~"),
+            ("COMMAND GETKEYS GET a b", "-ERR Invalid number of arguments specified for command~"),
+            ("COMMAND GETKEYS CONFIG GET a", "-ERR The command has no key arguments~"),
+            ("COMMAND GETKEYSANDFLAGS GET a", "*1~*2~$1~a~*2~+RO~+access~"),
+            ("COMMAND DOCS nothing", "*0~"),
+            (
+                "COMMAND DOCS echo",
+                "*2~$4~echo~*10~$7~summary~$25~Returns the given string.~$5~since~$5~1.0.0~$5~group~$10~connection~$10~complexity~$4~O(1)~$9~arguments~*1~*6~$4~name~$7~message~$4~type~$6~string~$12~display_text~$7~message~",
+            ),
+        ],
+    );
+    let count = rig.server.registry.commands().len();
+    assert_eq!(rig.run("COMMAND COUNT"), format!(":{count}\r\n"));
+    for line in ["COMMAND", "COMMAND INFO", "COMMAND LIST"] {
+        assert!(rig.run(line).starts_with(&format!("*{count}\r\n")), "{line}");
+    }
+    let docs = rig.run("COMMAND DOCS");
+    assert!(docs.starts_with(&format!("*{}\r\n", count * 2)) && docs.contains("config|set"));
+}
+
+#[test]
+fn every_declaration_is_complete() {
+    let rig = Rig::new();
+    for command in rig.server.registry.all() {
+        let name = command.full_name();
+        assert!(!command.summary.is_empty() && !command.since.is_empty(), "{name}");
+        assert!(command.arity != 0 && name == name.to_ascii_lowercase(), "{name}");
+        assert!(command.subcommands.iter().all(|sub| sub.parent == command.name), "{name}");
+        let takes_arguments =
+            command.arity.unsigned_abs() as usize > 1 + usize::from(!command.parent.is_empty());
+        assert!(
+            !takes_arguments
+                || !command.syntax.is_empty()
+                || !command.subcommands.is_empty()
+                || command.name == "debug",
+            "{name} has no syntax"
+        );
+    }
+}
+
+#[test]
+fn debug_is_refused_unless_it_is_allowed() {
+    let mut rig = Rig::new();
+    assert!(
+        rig.run("DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed. If the enable-debug-command")
+    );
+    rig.server.config.set_at_start(Name::enable_debug_command, "yes").unwrap();
+    rig.run("SET n 12");
+    expect(
+        &mut rig,
+        &[
+            ("DEBUG SLEEP 0", "+OK~"),
+            (
+                "DEBUG SLEEP",
+                "-ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.~",
+            ),
+            ("DEBUG OBJECT nothing", "-ERR no such key~"),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK~"),
+            ("DEBUG QUICKLIST-PACKED-THRESHOLD 100b", "+OK~"),
+            ("DEBUG STRINGMATCH-LEN a* abc", ":1~"),
+            ("DEBUG ERROR BAD", "-BAD~"),
+            ("DEBUG PROTOCOL double", "$5~3.141~"),
+        ],
+    );
+    let object = rig.run("DEBUG OBJECT n");
+    assert!(
+        object.starts_with("+Value at:0x") && object.contains(" refcount:1 encoding:int serializedlength:")
+    );
+    rig.run("SET gone v PX 1");
+    rig.advance_ms(10);
+    rig.expire();
+    assert_eq!(rig.expired_keys(), 0);
+    rig.run("DEBUG SET-ACTIVE-EXPIRE 1");
+    rig.expire();
+    assert_eq!(rig.expired_keys(), 1);
+    assert_eq!(rig.run("DEBUG RELOAD"), "+OK\r\n");
+    assert!(rig.server.shutdown.lock().is_some_and(|request| request.restart));
+}
+
+#[test]
+fn shutdown_reads_its_options_and_asks_once() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("SHUTDOWN foo", "-ERR syntax error~"),
+            ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error~"),
+            ("SHUTDOWN ABORT NOW", "-ERR syntax error~"),
+            ("SHUTDOWN ABORT", "-ERR No shutdown in progress.~"),
+        ],
+    );
+    assert!(!rig.server.shutting_down.load(Relaxed));
+    assert_eq!(rig.run("SHUTDOWN NOSAVE NOW FORCE"), "");
+    assert!(rig.server.shutdown.lock().is_some_and(|request| request.now && !request.restart));
+}
+
+#[test]
+fn the_server_tells_time_role_and_modules() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("TIME", "*2~$10~1700000001~$1~0~"),
+            ("LASTSAVE", ":1700000001~"),
+            ("ROLE", "*3~$6~master~:0~*0~"),
+            ("MODULE LIST", "*0~"),
+            ("ACL USERS", "*1~$7~default~"),
+            ("ACL LIST", "*1~$34~user default on nopass ~* &* +@all~"),
+            ("ACL CAT foo", "-ERR Unknown category 'foo'~"),
+        ],
+    );
+    assert!(rig.run("LOLWUT").contains("Redis ver. 7.2.4, Duramen ver. "));
+    assert!(rig.run("ACL CAT connection").contains("client|id"));
+}
+
+#[test]
+fn the_slow_log_keeps_the_newest() {
+    use crate::resp::OwnedArgs;
+    let mut rig = Rig::new();
+    rig.run("CONFIG SET slowlog-log-slower-than 100 slowlog-max-len 2");
+    let client = rig.server.clients.get(1).unwrap();
+    let command = rig.server.registry.get(b"get").unwrap().0;
+    for (key, took_us) in [(b"a", 150), (b"b", 99), (b"c", 200), (b"d", 100)] {
+        let args = OwnedArgs::from_slices(&[b"GET", key]);
+        rig.server.slowlog.record(&rig.server.config, &client, command, args.as_args(), took_us, 5_000);
+    }
+    expect(
+        &mut rig,
+        &[
+            ("SLOWLOG LEN", ":2~"),
+            ("SLOWLOG GET 1", "*1~*6~:2~:5~:100~*2~$3~GET~$1~d~$0~~$0~~"),
+            ("SLOWLOG GET x", "-ERR count should be greater than or equal to -1~"),
+            (
+                "SLOWLOG GET 1 2",
+                "-ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.~",
+            ),
+            ("SLOWLOG RESET", "+OK~"),
+            ("SLOWLOG GET -1", "*0~"),
+        ],
+    );
+}
