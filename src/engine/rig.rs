@@ -178,6 +178,16 @@ impl Rig {
     pub fn is_durable(&self, gate: u64) -> bool {
         self.server.store.get().is_some_and(|store| store.log.durable_lsn() >= gate)
     }
+
+    /// Keys that expiry has removed so far.
+    pub fn expired_keys(&self) -> u64 {
+        self.server.stats.expired_keys.get()
+    }
+
+    /// Whether somebody decided that a connection must end.
+    pub fn killed(&self, session: usize) -> bool {
+        self.sessions[session].client.killed.load(std::sync::atomic::Ordering::Relaxed)
+    }
 }
 
 impl Default for Rig {
