@@ -35,7 +35,7 @@ const STRUCTURES: &[&str] =
 
 /// Words and where they may stand, with what to use instead.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    ("std::fs", &["disk/"], "disk::Disk, or disk::plain for the administrator's files"),
+    ("std::fs", &["disk/", "process.rs"], "disk::Disk, or disk::plain for the administrator's files"),
     ("SystemTime", &["clock.rs"], "clock::Clock"),
     ("Instant::now", &["clock.rs"], "clock::Clock"),
     ("getrandom", &["clock.rs"], "Clock::random_id"),

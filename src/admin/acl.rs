@@ -127,9 +127,7 @@ fn cat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResul
         return Ok(());
     };
     if args.len() > 3 {
-        return Err(CommandError::new(
-            "ERR unknown subcommand or wrong number of arguments for 'cat'. Try ACL HELP.",
-        ));
+        return Err(help::misused("acl", args.get(1)));
     }
     let members = members(&ctx.server.registry, category).ok_or_else(|| {
         let category = String::from_utf8_lossy(category);

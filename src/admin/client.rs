@@ -301,14 +301,12 @@ fn reply_mode(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comma
 
 fn pause(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let writes_only = match args.try_get(3) {
+        _ if args.len() > 4 => return Err(help::misused("client", args.get(1))),
         None => false,
         Some(mode) if is(mode, "all") => false,
         Some(mode) if is(mode, "write") => true,
         Some(_) => return Err(CommandError::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
-    if args.len() > 4 {
-        return Err(CommandError::SYNTAX);
-    }
     let timeout_ms = timeout_ms(args.get(2))?;
     let until_ms = ctx.now_ms.saturating_add(timeout_ms);
     ctx.server.clients.set_pause(Pause { until_ms, writes_only });
@@ -330,6 +328,7 @@ fn unpause(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
 
 fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let with_error = match args.try_get(3) {
+        _ if args.len() > 4 => return Err(help::misused("client", args.get(1))),
         None => false,
         Some(word) if is(word, "timeout") => false,
         Some(word) if is(word, "error") => true,
@@ -357,7 +356,7 @@ fn end_wait(client: &Client, with_error: bool) -> bool {
 
 fn durability(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     if args.len() > 3 {
-        return Err(CommandError::wrong_arity("client|durability"));
+        return Err(help::misused("client", args.get(1)));
     }
     let Some(word) = args.try_get(2) else {
         reply.bulk_str(ctx.session.durability.map_or("default", policy_name));

@@ -118,7 +118,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
     for name in args.tail(2).iter() {
         match lookup(&ctx.server.registry, name) {
             Some(command) => describe(command, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())

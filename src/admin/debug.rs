@@ -86,12 +86,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
         4 if is(word, "stringmatch-len") => {
             reply.integer(i64::from(glob::matches(args.get(2), args.get(3))));
         }
-        _ => {
-            let word = String::from_utf8_lossy(word);
-            return Err(CommandError::owned(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP."
-            )));
-        }
+        _ => return Err(help::misused("debug", word)),
     }
     Ok(())
 }

@@ -39,3 +39,11 @@ pub fn write(reply: &mut Reply<'_>, name: &str, lines: impl ExactSizeIterator<It
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     lines.for_each(|line| reply.simple(&line));
 }
+
+/// The error of a subcommand that got the wrong number of arguments, or is not there.
+pub fn misused(container: &str, word: &[u8]) -> CommandError {
+    let (word, container) = (String::from_utf8_lossy(word), container.to_ascii_uppercase());
+    CommandError::owned(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP."
+    ))
+}

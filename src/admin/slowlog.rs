@@ -60,11 +60,7 @@ const COUNT_DEFAULT: usize = 10;
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let count = match args.try_get(2) {
-        _ if args.len() > 3 => {
-            return Err(CommandError::new(
-                "ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-            ));
-        }
+        _ if args.len() > 3 => return Err(help::misused("slowlog", args.get(1))),
         None => COUNT_DEFAULT,
         Some(count) => match parse_i64(count) {
             Some(-1) => usize::MAX,

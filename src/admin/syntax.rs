@@ -4,7 +4,7 @@
 //! sequence      item item ...
 //! item          word | TOKEN | [ alternatives ] | < alternatives >
 //! alternatives  sequence | sequence | ...
-//! [x ...]       behind x: x may be repeated
+//! [x ...]       behind x: x may be repeated; [...]: the whole group may be
 //! ```
 //!
 //! A token belongs to what follows it in its sequence. Types are guessed from names. Names of groups are ours where Redis has no
@@ -142,7 +142,9 @@ impl Parser<'_> {
                 "[" => match self.repetition() {
                     Some(end) => {
                         let repeated = &self.words[start + 1..end - 2];
-                        if !repeat(&mut items, self.words, start, repeated) {
+                        if repeated.is_empty() {
+                            *group_repeats = true;
+                        } else if !repeat(&mut items, self.words, start, repeated) {
                             *group_repeats |= self.words[group_start..start] == *repeated;
                         }
                         self.at = end;
@@ -271,6 +273,7 @@ fn kind_of(name: &str, command: &Command) -> Kind {
         "unix-time-seconds" | "unix-time-milliseconds" => Kind::UnixTime,
         "timeout" if command.group == Group::List => Kind::Double,
         "increment" if is_float => Kind::Double,
+        "value" if command.group == Group::Bitmap => Kind::Integer,
         "score" | "min" | "max" | "longitude" | "latitude" | "radius" | "width" | "height" => Kind::Double,
         "seconds" | "milliseconds" | "count" | "offset" | "start" | "stop" | "end" | "index" | "index1"
         | "index2" | "cursor" | "db" | "destination-db" | "increment" | "decrement" | "len"
@@ -387,7 +390,7 @@ mod tests {
                 ),
                 "key#0:key get-wrap-sat-fail_set-incrby:oneof?*(GET=get:block(encoding:string offset:integer) \
                  wrap-sat-fail_set-incrby:block(OVERFLOW=wrap-sat-fail:oneof?(WRAP=wrap:pure-token SAT=sat:pure-token \
-                 FAIL=fail:pure-token) set-incrby:oneof(SET=set:block(encoding:string offset:integer value:string) \
+                 FAIL=fail:pure-token) set-incrby:oneof(SET=set:block(encoding:string offset:integer value:integer) \
                  INCRBY=incrby:block(encoding:string offset:integer increment:integer))))",
             ),
             (
@@ -410,7 +413,8 @@ mod tests {
 
     #[test]
     fn odd_syntax_gives_some_tree() {
-        for syntax in ["[", "]", "<a", "a | b", "[ ... ]", "[[[", "A", "[a [b ...]]", "...", "<>", "[x ...]"]
+        for syntax in
+            ["[", "]", "<a", "a | b", "[ ... ]", "[[[", "A", "[a [b ...]]", "...", "<>", "[x ...]", "[...]"]
         {
             arguments(&Command { syntax, ..Command::DEFAULT });
         }
