@@ -173,6 +173,8 @@ pub struct Beyond {
     pub synced_through: Lsn,
     /// Offset of the header that proves it.
     pub witness: u64,
+    /// The first intact header: its offset and where in the stream its frame belongs.
+    pub first: Option<(u64, Lsn)>,
     /// Bytes up to the last one that is not zero.
     pub len: u64,
 }
@@ -220,10 +222,11 @@ fn look_for_headers(chunk: &[u8], offset: u64, entry: &SegmentEntry, beyond: &mu
         }
         let head =
             chunk[at..at + frame::HEADER_LEN].try_into().expect("the slice has the length of a header");
-        if let Ok(header) = Header::decode(head, &entry.salt)
-            && header.term == entry.term
-            && header.synced_through > beyond.synced_through
-        {
+        let Some(header) = Header::decode(head, &entry.salt).ok().filter(|h| h.term == entry.term) else {
+            continue;
+        };
+        beyond.first.get_or_insert((offset + at as u64, header.first_lsn));
+        if header.synced_through > beyond.synced_through {
             beyond.synced_through = header.synced_through;
             beyond.witness = offset + at as u64;
         }

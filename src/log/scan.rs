@@ -205,9 +205,13 @@ impl Scan<'_> {
         Ok(len)
     }
 
-    /// Names the first place that is not plainly unused space.
+    /// Names the first place that is not plainly unused space. An intact frame that belongs further on is not the damage:
+    /// what is missing stood before it.
     fn lost_at_tail(&self, proven: Lsn, proof: &str) -> StoreError {
-        let Some(tail) = self.tails.iter().find(|t| t.beyond.len > 0).or(self.tails.first()) else {
+        let is_further_on =
+            |t: &Tail| t.beyond.first.is_some_and(|(at, lsn)| at == t.offset && lsn > self.lsn);
+        let damaged = self.tails.iter().find(|t| t.beyond.len > 0 && !is_further_on(t));
+        let Some(tail) = damaged.or(self.tails.first()) else {
             let last = self.segments.len().saturating_sub(1);
             let (path, offset) = match (self.segments.get(last), self.seen.get(last)) {
                 (Some(listed), Some(seen)) => (segment::path(listed.entry.sequence), seen.end.offset),

@@ -180,9 +180,10 @@ fn a_begun_successor_proves_its_predecessor() {
     bench.settle();
     bench.write(&[1; 3000]);
     let (first, bytes, end) = bench.active();
-    bench.write(&[2; 3000]);
+    bench.log.append(&[2; 3000]);
+    assert!(bench.log.step(), "writes, and rolls for it");
     assert_ne!(bench.active().0, first, "rolled");
-    // The manifest doesn't know of the roll yet.
+    // The manifest doesn't know of the roll yet: it is written when the next segment is prepared.
     let mut blank = bytes.clone();
     blank[segment::HEADER_LEN as usize..end].fill(0);
     let disk = bench.disk.kill();
@@ -191,6 +192,74 @@ fn a_begun_successor_proves_its_predecessor() {
         panic!("not refused")
     };
     assert_eq!((found.file, found.offset), (first, segment::HEADER_LEN));
+}
+
+#[test]
+fn damage_in_a_successors_first_frame_is_named_there() {
+    let bench = new_bench(Policy::No);
+    bench.settle();
+    bench.write(&[1; 3000]);
+    bench.log.append(&[2; 3000]);
+    assert!(bench.log.step(), "writes, and rolls for it");
+    bench.log.demand_sync(bench.log.append_lsn());
+    assert!(bench.log.step(), "syncs");
+    bench.log.append(b"a witness of that sync");
+    assert!(bench.log.step(), "writes");
+    let (path, mut bytes, _) = bench.active();
+    bytes[segment::HEADER_LEN as usize + frame::HEADER_LEN] ^= 1;
+    let disk = bench.disk.kill();
+    disk.write_raw(&path, &bytes);
+    let Err(StoreError::Corruption(found)) = try_open(&disk, options(Policy::No)) else {
+        panic!("not refused")
+    };
+    assert_eq!((found.file, found.offset), (path, segment::HEADER_LEN));
+}
+
+/// Frames that are intact in themselves and don't belong where they stand: left behind by whatever a disk may do.
+#[test]
+fn an_intact_frame_that_does_not_follow_the_one_before_is_not_read() {
+    let bench = new_bench(Policy::No);
+    for i in 0..3 {
+        bench.write(&body(i));
+    }
+    let (path, bytes, _) = bench.active();
+    let place = frame_at(&bytes, 2);
+    let salt: Salt = bytes[place.start + 16..place.start + 32].try_into().unwrap();
+    let head = bytes[place.start..place.start + frame::HEADER_LEN].try_into().unwrap();
+    let right = frame::Header::decode(head, &salt).unwrap();
+    let wrongs = [
+        ("lsn", frame::Header { first_lsn: right.first_lsn + 1, ..right }),
+        ("chain", frame::Header { previous_crc: right.previous_crc ^ 1, ..right }),
+        ("term", frame::Header { term: right.term + 1, ..right }),
+        ("salt", frame::Header { salt: [0; 16], ..right }),
+    ];
+    for (what, header) in [("nothing", right)].into_iter().chain(wrongs) {
+        let mut changed = bytes.clone();
+        frame::seal(&mut changed[place.clone()], &header);
+        let disk = bench.disk.kill();
+        disk.write_raw(&path, &changed);
+        let found = open(&disk, Policy::No);
+        let whole = what == "nothing";
+        assert_eq!(found.bodies.len(), if whole { 3 } else { 2 }, "wrong {what}");
+        assert_eq!(found.report.torn.is_none(), whole, "wrong {what}");
+    }
+}
+
+#[test]
+fn what_a_start_has_written_again_is_refused_when_damaged() {
+    let bench = new_bench(Policy::No);
+    bench.write(b"one");
+    let found = open(&bench.disk.kill(), Policy::No);
+    assert!(found.report.rewritten_bytes > 0);
+    // No frame has told of the sync that the start made; the manifest has.
+    let (path, mut bytes, _) = found.bench.active();
+    bytes[segment::HEADER_LEN as usize + frame::HEADER_LEN] ^= 1;
+    let disk = found.bench.disk.kill();
+    disk.write_raw(&path, &bytes);
+    let Err(StoreError::Corruption(damage)) = try_open(&disk, options(Policy::No)) else {
+        panic!("not refused")
+    };
+    assert_eq!((damage.file, damage.offset), (path, segment::HEADER_LEN));
 }
 
 #[test]
