@@ -280,7 +280,7 @@ fn cpu(_: &Ctx<'_>, lines: &mut Lines) {
 fn commandstats(ctx: &Ctx<'_>, lines: &mut Lines) {
     let all = ctx.server.registry.all().iter().zip(&ctx.server.stats.commands);
     for (command, stats) in all {
-        let (calls, micros) = (stats.calls.get(), stats.micros.get());
+        let (calls, micros) = (stats.calls.get(), stats.nanos.get() / 1000);
         let (rejected, failed) = (stats.rejected.get(), stats.failed.get());
         if calls == 0 && rejected == 0 && failed == 0 {
             continue;

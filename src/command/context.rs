@@ -91,6 +91,8 @@ pub struct Ctx<'a> {
     /// False when nothing may be logged (log failed or out of space): expired keys then merely look absent.
     pub may_expire: bool,
     pub block: Option<Block>,
+    /// While a client that waited is served: the key that became ready. Its command looks at no other.
+    pub woken_by: Option<Box<[u8]>>,
     /// Set by WAITAOF: (position, time-out, replicas asked for).
     pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
     held: Held<'a>,
@@ -117,6 +119,7 @@ impl<'a> Ctx<'a> {
             may_block: true,
             may_expire: true,
             block: None,
+            woken_by: None,
             wait_durable: None,
             held,
             keys,
@@ -367,6 +370,11 @@ impl<'a> Ctx<'a> {
         self.transaction.retired.extend(retired);
         self.transaction.changes += 1;
         Ok(())
+    }
+
+    /// Whether a command over several keys may take from this one now.
+    pub fn may_take_from(&self, key: &[u8]) -> bool {
+        self.woken_by.as_deref().is_none_or(|ready| ready == key)
     }
 
     /// Ends a blocking command that found nothing: it will run again when one of the keys changes, or answer `nil`

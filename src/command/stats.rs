@@ -30,7 +30,8 @@ impl Counter {
 #[derive(Debug, Default)]
 pub struct CommandStats {
     pub calls: Counter,
-    pub micros: Counter,
+    /// Time in handlers, in nanoseconds.
+    pub nanos: Counter,
     /// Refused before it ran.
     pub rejected: Counter,
     /// Ran and replied with an error.
@@ -127,7 +128,7 @@ impl Stats {
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         for command in &self.commands {
-            for counter in [&command.calls, &command.micros, &command.rejected, &command.failed] {
+            for counter in [&command.calls, &command.nanos, &command.rejected, &command.failed] {
                 counter.set(0);
             }
         }

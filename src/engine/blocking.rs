@@ -152,7 +152,9 @@ pub fn serve_ready(ctx: &mut Ctx<'_>) -> Vec<Served> {
                 break;
             }
             if waiter.claim() {
+                ctx.woken_by = Some(key.clone());
                 served.push(serve(ctx, waiter));
+                ctx.woken_by = None;
             }
         }
     }

@@ -65,8 +65,13 @@ pub fn run(
     transaction.clear();
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
     ctx.may_expire = admitted.is_ok() && !server.expiry_suspended.load(Relaxed);
+    let started = server.clock.monotonic();
     let result = handle(&mut ctx, command, args, out);
-    finish(store, ctx, number, args, result, out)
+    let took = server.clock.monotonic().saturating_sub(started);
+    server.stats.commands[number].nanos.add(took.as_nanos() as u64);
+    let took_us = took.as_micros() as u64;
+    server.slowlog.record(&server.config, &ctx.session.client, command, args, took_us, now_ms);
+    finish(store, ctx, number, args, result)
 }
 
 /// The few commands that work without keys or log.
@@ -86,7 +91,7 @@ fn run_while_loading(
     let mut ctx = Ctx::new(server, session, command, transaction, held, Keys::new(), now_ms);
     ctx.may_block = false;
     let result = handle(&mut ctx, command, args, out);
-    count(&ctx, number, &result, out);
+    count(&ctx, number, &result);
     Outcome { flow: Flow::Done, gate: 0 }
 }
 
@@ -138,7 +143,7 @@ fn handle(
 }
 
 #[inline]
-fn count(ctx: &Ctx<'_>, number: usize, result: &Result<(), CommandError>, _out: &[u8]) {
+fn count(ctx: &Ctx<'_>, number: usize, result: &Result<(), CommandError>) {
     let stats = &ctx.server.stats;
     stats.commands[number].calls.add(1);
     stats.commands_processed.add(1);
@@ -155,9 +160,8 @@ fn finish(
     number: usize,
     args: Args<'_>,
     result: Result<(), CommandError>,
-    out: &[u8],
 ) -> Outcome {
-    count(&ctx, number, &result, out);
+    count(&ctx, number, &result);
     let flow = match ctx.block.take() {
         Some(block) if result.is_ok() => Flow::Blocked(blocking::park(&mut ctx, number, args, block)),
         _ => match ctx.wait_durable.take() {

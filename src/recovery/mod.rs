@@ -15,6 +15,7 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     loading.started_ms.store(server.clock.wall_ms(), Relaxed);
     let seed = server.clock.random_id().map_err(StoreError::io("random numbers"))?;
     let seed = u64::from_le_bytes(seed[..8].try_into().expect("eight of sixteen bytes"));
+    crate::types::member_table::set_seed(seed);
     let mut keyspace = Keyspace::new(server.config.databases() as u32, seed);
     let mut progress = Progress::new(server);
     let (log, report) = Log::open(disk, server.clock.clone(), options, &mut |recovered| match recovered {

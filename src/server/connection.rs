@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::command::session::Session;
+use crate::command::stats::Stats;
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
@@ -59,7 +60,7 @@ impl Line {
     }
 
     /// Sends what the log allows and the socket takes.
-    pub fn send(&self, published: Published) {
+    pub fn send(&self, stats: &Stats, published: Published) {
         if self.dead.get() || self.is_full.get() {
             return;
         }
@@ -73,6 +74,7 @@ impl Line {
                 Ok(sent) => {
                     outbox.consume(sent);
                     self.client.output_total.fetch_add(sent as u64, Relaxed);
+                    stats.net_output_bytes.add(sent as u64);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.is_full.set(true);

@@ -44,7 +44,8 @@ pub fn run(args: &[String]) -> i32 {
         }
     };
     match serve(settings) {
-        Ok(()) => 0,
+        Ok(End::Stop) => 0,
+        Ok(End::Restart) => restart(args),
         Err(error) => {
             tracing::error!("{error}");
             eprintln!("duramen: {error}");
@@ -62,7 +63,7 @@ pub fn policy(choice: AppendFsync) -> Policy {
     }
 }
 
-fn serve(settings: Settings) -> Result<(), String> {
+fn serve(settings: Settings) -> Result<End, String> {
     let Settings { config, file, warnings } = settings;
     let set_level = logging::start(config.loglevel(), &config.logfile())
         .map_err(|e| format!("can't write the log file '{}': {e}", config.logfile()))?;
@@ -132,7 +133,24 @@ fn serve(settings: Settings) -> Result<(), String> {
     outcome?;
     synced?;
     tracing::info!("everything is synced; bye");
-    Ok(())
+    let wants_restart = server.shutdown.lock().is_some_and(|request| request.restart);
+    Ok(if wants_restart { End::Restart } else { End::Stop })
+}
+
+/// What follows an orderly end.
+enum End {
+    Stop,
+    /// DEBUG RELOAD: the same program again, with what is on the disk.
+    Restart,
+}
+
+/// Replaces the process by a fresh one with the same arguments. Returns only if that fails.
+fn restart(args: &[String]) -> i32 {
+    use std::os::unix::process::CommandExt;
+    let program = std::env::current_exe().unwrap_or_else(|_| "duramen".into());
+    let error = std::process::Command::new(program).args(args).exec();
+    eprintln!("duramen: can't start again: {error}");
+    1
 }
 
 fn open_disk(config: &Config) -> Result<Arc<OsDisk>, String> {

@@ -97,11 +97,12 @@ impl Worker {
 
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
+        let stats = &self.server.stats;
         let mut due = std::mem::take(&mut *self.due.borrow_mut());
         let Some(store) = self.server.store.get() else {
             for line in due.drain(..) {
                 line.is_due.set(false);
-                line.send(Published { written: 0, durable: 0 });
+                line.send(stats, Published { written: 0, durable: 0 });
             }
             return;
         };
@@ -120,12 +121,12 @@ impl Worker {
             if line.is_due.get() {
                 return true;
             }
-            line.send(published);
+            line.send(stats, published);
             line.stays_held(failed)
         });
         for line in due.drain(..) {
             line.is_due.set(false);
-            line.send(published);
+            line.send(stats, published);
             let was_held = line.is_held.get();
             if line.stays_held(failed) && !was_held {
                 held.push(line);

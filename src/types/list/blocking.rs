@@ -12,6 +12,9 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, side: Side) -> 
     let timeout_ms = timeout_ms(args.get(args.len() - 1))?;
     let keys = (1..args.len() - 1).map(|at| args.get(at));
     for key in keys.clone() {
+        if !ctx.may_take_from(key) {
+            continue;
+        }
         let Some(list) = list_to_change(ctx, key)? else { continue };
         reply.array(2);
         reply.bulk(key);

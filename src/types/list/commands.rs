@@ -396,6 +396,9 @@ impl<'a> ManyKeys<'a> {
     /// Pops from the first list that exists and replies; false, and no reply, if there is none.
     pub fn pop(&self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<bool, CommandError> {
         for key in self.keys() {
+            if !ctx.may_take_from(key) {
+                continue;
+            }
             let Some(list) = list_to_change(ctx, key)? else { continue };
             reply.array(2);
             reply.bulk(key);
