@@ -172,7 +172,7 @@ impl<'a> Ctx<'a> {
     fn find(&mut self, db: u32, key: &[u8], touch: bool) -> Option<&mut Entry> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
-        let cell = GateTable::cell(space, place.hash);
+        let cell = GateTable::cell(space, &place);
         self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
         let expire_at = self.peek(space, &place)?.expire_at();
         if expire_at.is_some_and(|at| at <= self.now_ms) {
@@ -287,7 +287,7 @@ impl<'a> Ctx<'a> {
     /// After a change: the gate, those who watch, those who wait.
     #[inline]
     fn touched(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) {
-        self.transaction.cells.push(GateTable::cell(space, place.hash));
+        self.transaction.cells.push(GateTable::cell(space, place));
         self.transaction.changes += 1;
         let waiters = &self.held.shelf(place.slot).waiters;
         waiters.touched(space, place.bytes);

@@ -5,9 +5,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::hash::KeyRef;
 use super::op::SpaceId;
+use super::stripe::{STRIPES, stripe_of};
 
-const CELLS: usize = 1 << 20;
+/// Each stripe has its own cells, so that its lock orders all that happens to them.
+const CELLS_PER_STRIPE: usize = (1 << 20) / STRIPES;
 
 /// Positions by hash(keyspace, key). Written while the key's stripe is locked; read under the same lock.
 pub struct GateTable {
@@ -16,7 +19,7 @@ pub struct GateTable {
 
 impl Default for GateTable {
     fn default() -> Self {
-        let cells = std::iter::repeat_with(|| AtomicU64::new(0)).take(CELLS).collect();
+        let cells = std::iter::repeat_with(|| AtomicU64::new(0)).take(STRIPES * CELLS_PER_STRIPE).collect();
         Self { cells }
     }
 }
@@ -24,8 +27,9 @@ impl Default for GateTable {
 impl GateTable {
     /// The cell of a key in a keyspace.
     #[inline]
-    pub fn cell(space: SpaceId, hash: u64) -> usize {
-        (hash ^ u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15)) as usize % CELLS
+    pub fn cell(space: SpaceId, key: &KeyRef<'_>) -> usize {
+        let mixed = key.hash ^ u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        stripe_of(key.slot) * CELLS_PER_STRIPE + mixed as usize % CELLS_PER_STRIPE
     }
 
     #[inline]
@@ -34,9 +38,11 @@ impl GateTable {
         self.cells[cell].load(Ordering::Relaxed)
     }
 
+    /// `lsn` is that of a record appended while the stripe was locked, so it is above all that stood here.
     #[inline]
     pub fn raise(&self, cell: usize, lsn: u64) {
-        // Keys of different stripes may share a cell, so this is a maximum, not a store.
-        self.cells[cell].fetch_max(lsn, Ordering::Relaxed);
+        debug_assert!(self.get(cell) <= lsn, "the stripe's lock orders appends and this table alike");
+        // A plain store: the cell is seldom in the cache, and nobody has to wait for it to come.
+        self.cells[cell].store(lsn, Ordering::Relaxed);
     }
 }

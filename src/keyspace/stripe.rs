@@ -21,7 +21,7 @@ pub type Deadline = (u64, u16, u64);
 
 /// One keyspace's share of a stripe.
 pub struct Part {
-    slots: Vec<Option<Box<SlotTable>>>,
+    slots: Vec<SlotTable>,
     len: usize,
     seed: u64,
     /// Every key with an expiry time, exactly.
@@ -33,7 +33,7 @@ pub struct Part {
 impl Part {
     fn new(seed: u64) -> Self {
         Self {
-            slots: std::iter::repeat_with(|| None).take(SLOTS_PER_STRIPE).collect(),
+            slots: std::iter::repeat_with(SlotTable::default).take(SLOTS_PER_STRIPE).collect(),
             len: 0,
             seed,
             expiring: BTreeSet::new(),
@@ -61,26 +61,24 @@ impl Part {
 
     #[inline]
     pub fn get(&self, key: &KeyRef<'_>) -> Option<&Entry> {
-        self.slots[key.slot as usize % SLOTS_PER_STRIPE].as_ref()?.get(key.bytes, key.hash)
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].get(key.bytes, key.hash)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: &KeyRef<'_>) -> Option<&mut Entry> {
-        self.slots[key.slot as usize % SLOTS_PER_STRIPE].as_mut()?.get_mut(key.bytes, key.hash)
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].get_mut(key.bytes, key.hash)
     }
 
     pub(super) fn insert(&mut self, key: &KeyRef<'_>, entry: Entry) {
-        let table = self.slots[key.slot as usize % SLOTS_PER_STRIPE].get_or_insert_default();
-        table.insert(entry, key.hash, self.seed);
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].insert(entry, key.hash, self.seed);
         self.len += 1;
     }
 
     pub(super) fn remove(&mut self, key: &KeyRef<'_>) -> Option<Entry> {
-        let slot = &mut self.slots[key.slot as usize % SLOTS_PER_STRIPE];
-        let table = slot.as_mut()?;
+        let table = &mut self.slots[key.slot as usize % SLOTS_PER_STRIPE];
         let entry = table.remove(key.bytes, key.hash, self.seed)?;
         if table.is_empty() {
-            *slot = None;
+            *table = SlotTable::default();
         }
         self.len -= 1;
         Some(entry)
@@ -88,16 +86,16 @@ impl Part {
 
     /// The table of a slot of this stripe, if it has keys.
     pub fn slot(&self, slot: u16) -> Option<&SlotTable> {
-        self.slots[slot as usize % SLOTS_PER_STRIPE].as_deref()
+        Some(&self.slots[slot as usize % SLOTS_PER_STRIPE]).filter(|table| !table.is_empty())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.slots.iter().flatten().flat_map(|table| table.iter())
+        self.slots.iter().flat_map(SlotTable::iter)
     }
 
     /// The n-th key in an arbitrary but fixed order.
     pub fn nth(&self, mut n: usize) -> Option<&Entry> {
-        for table in self.slots.iter().flatten() {
+        for table in &self.slots {
             if n < table.len() {
                 return table.nth(n);
             }
