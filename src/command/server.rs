@@ -31,6 +31,9 @@ pub struct Loading {
     pub started_ms: AtomicU64,
 }
 
+/// Called with the name of each directive that CONFIG SET changed.
+pub type OnConfig = Box<dyn Fn(&str) + Send + Sync>;
+
 /// SHUTDOWN, or a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownRequest {
@@ -68,7 +71,7 @@ pub struct Server {
     /// Wakes the thread that carries out a shutdown.
     pub on_shutdown: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Applies changed directives that need more than the new value (log level, policies, limits).
-    pub on_config: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    pub on_config: OnceLock<OnConfig>,
     /// Text for the CONFIG REWRITE of the configuration file; set by the floor that may touch files outside the store.
     pub rewrite_config: OnceLock<Box<dyn Fn() -> Result<(), String> + Send + Sync>>,
 }

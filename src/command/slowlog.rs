@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn long_commands_are_cut_and_passwords_are_not_kept() {
-        let long = vec![b'x'; 200];
+        let long = [b'x'; 200];
         let words: Vec<&[u8]> = std::iter::repeat_n(&long[..], 40).collect();
         let args = OwnedArgs::from_slices(&words);
         let short = shorten(&Command::DEFAULT, args.as_args());

@@ -7,12 +7,15 @@ use parking_lot::Mutex;
 
 use crate::keyspace::stripe::Part;
 
-static RECLAIMER: OnceLock<Mutex<Sender<Vec<Box<Part>>>>> = OnceLock::new();
+/// Parts are boxed where they live: moving them here moves pointers.
+type Retired = Vec<Box<Part>>;
+
+static RECLAIMER: OnceLock<Mutex<Sender<Retired>>> = OnceLock::new();
 
 /// Drops `parts` soon, elsewhere.
-pub fn later(parts: Vec<Box<Part>>) {
+pub fn later(parts: Retired) {
     let sender = RECLAIMER.get_or_init(|| {
-        let (sender, receiver) = channel::<Vec<Box<Part>>>();
+        let (sender, receiver) = channel::<Retired>();
         let spawned = std::thread::Builder::new()
             .name("reclaim".into())
             .spawn(move || receiver.into_iter().for_each(drop));
