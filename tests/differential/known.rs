@@ -10,7 +10,9 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"OBJECT", b"ENCODING") if text(oracle) == b"quicklist" && text(ours) == b"listpack" => {
             Some("since Redis 7.2 a small list is a listpack; 7.0 calls every list a quicklist")
         }
-        (b"OBJECT", b"ENCODING") if text(oracle) == b"raw" && matches!(text(ours), b"embstr" | b"int") => {
+        (b"OBJECT", b"ENCODING")
+            if matches!(text(oracle), b"raw" | b"embstr") && matches!(text(ours), b"embstr" | b"int") =>
+        {
             Some(
                 "Redis calls some results (INCRBYFLOAT, BITOP) raw, after the way they were made; Duramen looks at the value",
             )
