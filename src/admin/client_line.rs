@@ -42,7 +42,7 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
 fn flags(client: &Client) -> String {
     let letters = [
         ('x', client.multi.load(Relaxed) >= 0),
-        ('b', client.blocked.lock().is_some()),
+        ('b', client.is_blocked()),
         ('A', client.killed.load(Relaxed)),
         ('U', client.unix_socket),
         ('e', client.no_evict.load(Relaxed)),

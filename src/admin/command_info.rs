@@ -285,6 +285,9 @@ fn keys_of<'a>(
     for spec in command.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
         spec.each(args, &mut |at| keys.push((args.get(at), spec)))?;
     }
+    if keys.is_empty() {
+        return Err(CommandError::new("ERR Invalid arguments specified for command"));
+    }
     Ok(keys)
 }
 
@@ -301,7 +304,24 @@ fn getkeysandflags(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     for (key, spec) in keys {
         reply.array(2);
         reply.bulk(key);
-        write_flags(spec, reply);
+        let flags = flags_of(spec, args.tail(2));
+        reply.set(flags.len());
+        flags.iter().for_each(|flag| reply.simple(flag));
     }
     Ok(())
+}
+
+/// What a command does with its keys; with SET and BITFIELD that depends on the options.
+fn flags_of(spec: &KeySpec, args: Args<'_>) -> &'static [&'static str] {
+    if !spec.flags.contains(&"variable_flags") {
+        return spec.flags;
+    }
+    let has = |word| args.tail(2).iter().any(|arg| is(arg, word));
+    if is(args.get(0), "set") {
+        if args.len() > 3 && has("get") { &["RW", "access", "update"] } else { &["OW", "update"] }
+    } else if has("set") || has("incrby") {
+        &["RW", "access", "update"]
+    } else {
+        &["RO", "access"]
+    }
 }

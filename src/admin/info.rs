@@ -134,7 +134,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     };
     let watching = clients.iter().filter(|client| client.watched.load(Relaxed) > 0);
     let keys_watched: u64 = watching.clone().map(|client| client.watched.load(Relaxed)).sum();
-    let blocked = clients.iter().filter(|client| client.blocked.lock().is_some()).count();
+    let blocked = clients.iter().filter(|client| client.is_blocked()).count();
     lines.add("connected_clients", clients.len());
     lines.add("cluster_connections", 0);
     lines.add("maxclients", ctx.server.config.maxclients());

@@ -40,6 +40,8 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Someone decided that this connection must end.
     pub killed: AtomicBool,
+    /// A request of it waits for the end of a pause, or for room in the log.
+    pub held_back: AtomicBool,
     /// The command it is blocked in, if it is.
     pub blocked: Mutex<Option<Blocked>>,
     /// Wakes its task, on whichever worker that runs.
@@ -54,6 +56,11 @@ pub struct Blocked {
 }
 
 impl Client {
+    /// Whether it waits for something before it is answered: a key, or the end of a pause.
+    pub fn is_blocked(&self) -> bool {
+        self.held_back.load(Relaxed) || self.blocked.lock().is_some()
+    }
+
     /// Ends the connection; replies that are due are still sent if `soon` is not asked for.
     pub fn kill(&self) {
         self.killed.store(true, Relaxed);

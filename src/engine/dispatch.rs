@@ -1,5 +1,7 @@
 //! From a request to the command it names: existence, arity, authentication, loading, MULTI queueing, pauses.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::command::clients::Pause;
 use crate::command::context::Transaction;
 use crate::command::server::Server;
@@ -10,7 +12,7 @@ use crate::log::Lsn;
 use crate::resp::{OwnedArgs, Reply};
 
 use super::blocking::Parked;
-use super::run;
+use super::{run, transactions};
 
 /// What became of a request.
 pub enum Flow {
@@ -86,7 +88,7 @@ pub fn find(server: &Server, args: Args<'_>) -> Result<(&'static Command, usize)
     }
     let Some(word) = args.try_get(1) else { return Err(CommandError::wrong_arity(found.0.name)) };
     server.registry.subcommand(found, word).ok_or_else(|| {
-        let word = String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
+        let word = clip(word, 128);
         CommandError::owned(format!(
             "ERR unknown subcommand '{word}'. Try {} HELP.",
             found.0.name.to_ascii_uppercase()
@@ -94,8 +96,13 @@ pub fn find(server: &Server, args: Args<'_>) -> Result<(&'static Command, usize)
     })
 }
 
+/// As much of a word as an error message shows: Redis prints it as a C string, so it ends at the first NUL.
+fn clip(word: &[u8], max: usize) -> String {
+    let len = word.iter().take(max).take_while(|&&byte| byte != 0).count();
+    String::from_utf8_lossy(&word[..len]).into_owned()
+}
+
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let clip = |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
     let mut beginning = String::new();
     for arg in args.iter().skip(1) {
         if beginning.len() >= 128 {
@@ -130,9 +137,20 @@ fn refuse(server: &Server, session: &mut Session, args: Args<'_>, error: &Comman
     if let Some(multi) = &mut session.multi {
         multi.dirty = true;
     }
-    if let Ok((_, number)) = find(server, args) {
+    let mut abort = None;
+    if let Ok((command, number)) = find(server, args) {
         server.stats.commands[number].rejected.add(1);
+        // A transaction whose EXEC is refused is over.
+        if command.name == "exec" {
+            session.multi = None;
+            transactions::forget_session(server, session);
+            session.client.watched.store(0, Relaxed);
+            let why = error.text().strip_prefix("ERR ").unwrap_or(error.text());
+            let text = format!("EXECABORT Transaction discarded because of: {why}");
+            abort = Some(CommandError::owned(text));
+        }
     }
+    let error = abort.as_ref().unwrap_or(error);
     server.stats.count_error(error.text());
     Reply::new(out, session.proto).error(error.text());
 }

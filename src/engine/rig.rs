@@ -46,6 +46,7 @@ pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
         output_total: AtomicU64::new(0),
         no_evict: AtomicBool::new(false),
         no_touch: AtomicBool::new(false),
+        held_back: AtomicBool::new(false),
         killed: AtomicBool::new(false),
         blocked: Mutex::new(None),
         wake: Box::new(|| {}),

@@ -333,6 +333,7 @@ impl Connection {
             Flow::Done => {}
             Flow::Park => {
                 self.worker.park(cx.waker());
+                self.line.client.held_back.store(true, Relaxed);
                 self.state = State::Parked(Some(self.timer(cx, PARK_RETRY)));
             }
             Flow::Blocked(parked) => {
@@ -446,6 +447,9 @@ impl Connection {
                     let _ = timer.as_mut().poll(cx);
                 }
                 let appended = self.execute(cx);
+                if !matches!(self.state, State::Parked(_)) {
+                    self.line.client.held_back.store(false, Relaxed);
+                }
                 self.worker.due(&self.line, appended);
                 if matches!(self.state, State::Ready) {
                     self.process(cx);

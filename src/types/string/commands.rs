@@ -423,9 +423,8 @@ pub(super) fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     if len > len_max(ctx) {
         return Err(TOO_LONG);
     }
-    if !bytes.is_empty() {
-        ctx.apply(key, Op::String(StringOp::Append { bytes }))?;
-    }
+    // Even an empty one is a change to whoever watches the key.
+    ctx.apply(key, Op::String(StringOp::Append { bytes }))?;
     reply.integer(len as i64);
     Ok(())
 }
