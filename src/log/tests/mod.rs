@@ -136,6 +136,22 @@ fn every_start_takes_a_new_term_and_a_new_segment() {
 }
 
 #[test]
+fn a_term_that_wrote_nothing_leaves_no_trace_in_the_history() {
+    let disk = SimDisk::new(1);
+    for _ in 0..3 {
+        open(&disk, Policy::Always);
+    }
+    let bench = open(&disk, Policy::Always).bench;
+    let end = bench.write(b"x");
+    drop(bench.log);
+    open(&disk, Policy::Always);
+    let found = open(&disk, Policy::Always);
+    let terms = found.bench.log.shared.catalog.lock().terms.clone();
+    let terms: Vec<_> = terms.iter().map(|t| (t.term, t.first_lsn)).collect();
+    assert_eq!(terms, [(4, 0), (6, end)]);
+}
+
+#[test]
 fn a_clean_restart_gives_unused_room_back() {
     let bench = new_bench(Policy::Always);
     bench.settle();
