@@ -1,7 +1,7 @@
 //! Small readers of arguments, shared by all handlers.
 
 use crate::error::CommandError;
-use crate::resp::number::{parse_f64, parse_i64};
+use crate::resp::number::{parse_f64, parse_i64, parse_u64};
 
 /// An option's name: case does not matter.
 #[inline]
@@ -47,4 +47,18 @@ pub fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
         return Err(CommandError::new("ERR timeout is out of range"));
     }
     Ok((millis > 0.0).then_some(millis as u64))
+}
+
+/// The cursor of SCAN and its kin, as `strtoul` reads it, which is what clients of Redis may have come to rely on: empty is 0, signs are allowed.
+pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let (negative, digits) = match arg {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        [] => return Ok(0),
+        digits => (false, digits),
+    };
+    let significant = &digits[digits.iter().take_while(|&&digit| digit == b'0').count()..];
+    let value = if significant.is_empty() && !digits.is_empty() { Some(0) } else { parse_u64(significant) };
+    let value = value.ok_or(CommandError::new("ERR invalid cursor"))?;
+    Ok(if negative { value.wrapping_neg() } else { value })
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::command::options::{integer, is};
+use crate::command::options::{self, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::glob;
-use crate::resp::number::parse_u64;
 use crate::resp::{Protocol, Reply};
 
 use super::value::{Field, Hash};
@@ -16,20 +15,6 @@ use super::value::{Field, Hash};
 const DEFAULT_COUNT: u64 = 10;
 /// Longest reply of HRANDFIELD with a negative count, in bytes: with repetitions a short request could ask for any length.
 const REPETITIONS_BYTES_MAX: usize = 256 << 20;
-
-/// As `strtoul` reads it: empty is 0, a sign and leading zeros are allowed.
-fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
-    let (negative, digits) = match arg {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        [] => return Ok(0),
-        digits => (false, digits),
-    };
-    let significant = &digits[digits.iter().take_while(|&&digit| digit == b'0').count()..];
-    let value = if significant.is_empty() && !digits.is_empty() { Some(0) } else { parse_u64(significant) };
-    let value = value.ok_or(CommandError::new("ERR invalid cursor"))?;
-    Ok(if negative { value.wrapping_neg() } else { value })
-}
 
 /// What a call of HSCAN asks for.
 struct Scan<'a> {
@@ -64,7 +49,7 @@ impl<'a> Scan<'a> {
 
 /// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    let mut from = Some(parse_cursor(args.get(2))?.reverse_bits());
+    let mut from = Some(options::cursor(args.get(2))?.reverse_bits());
     let now_ms = ctx.now_ms;
     let Some(hash) = ctx.hash(args.get(1))? else {
         reply.array(2);

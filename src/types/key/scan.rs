@@ -10,7 +10,7 @@
 //!
 //! [`SlotTable::scan_page`]: crate::keyspace::table::SlotTable::scan_page
 
-use crate::command::options::{integer, is};
+use crate::command::options::{self, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::glob;
@@ -18,7 +18,6 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::hash::SLOTS;
 use crate::keyspace::stripe::{Part, STRIPES};
 use crate::resp::Reply;
-use crate::resp::number::parse_u64;
 
 const POSITION_BITS: u32 = 39;
 const SLOTS_PER_STRIPE: u64 = (SLOTS / STRIPES) as u64;
@@ -84,20 +83,6 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// As `strtoul` reads it, which is what clients of Redis may have come to rely on: empty is 0, signs are allowed.
-fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
-    let (negative, digits) = match arg {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        [] => return Ok(0),
-        digits => (false, digits),
-    };
-    let significant = &digits[digits.iter().take_while(|&&digit| digit == b'0').count()..];
-    let value = if significant.is_empty() && !digits.is_empty() { Some(0) } else { parse_u64(significant) };
-    let value = value.ok_or(CommandError::new("ERR invalid cursor"))?;
-    Ok(if negative { value.wrapping_neg() } else { value })
-}
-
 /// How far SCAN is: the slot, and where in that slot's order of traversal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
@@ -120,7 +105,7 @@ impl Place {
 }
 
 pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    let cursor = parse_cursor(args.get(1))?;
+    let cursor = options::cursor(args.get(1))?;
     let scan = Scan::parse(args.tail(2))?;
     ctx.depend_on_everything();
     // The cursor goes out before the keys but is known after them.
@@ -254,7 +239,7 @@ mod tests {
             ("0x10", None),
         ];
         for (text, expected) in rows {
-            assert_eq!(parse_cursor(text.as_bytes()).ok(), *expected, "{text:?}");
+            assert_eq!(options::cursor(text.as_bytes()).ok(), *expected, "{text:?}");
         }
     }
 
