@@ -15,7 +15,7 @@
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  allocator, clock, codec, error, glob, process   ground
+//! 0  allocator, clock, codec, error, glob, prefetch, process   ground
 //! ```
 
 pub mod admin;
@@ -32,6 +32,7 @@ pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
+pub mod prefetch;
 pub mod process;
 pub mod recovery;
 pub mod resp;

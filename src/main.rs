@@ -4,6 +4,13 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Settings of the allocator, read by it at start. Huge pages: a store is one big heap read at random, where small pages cost a
+/// page walk on nearly every lookup. What makes others advise against them, copying a huge page for every byte changed after a
+/// fork, does not happen here: nothing forks.
+#[cfg(feature = "jemalloc")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: &[u8; 31] = b"thp:always,metadata_thp:always\0";
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     std::process::exit(duramen::server::run(&args));

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::server::Server;
 use super::session::Session;
+use super::tick::TickTime;
 use super::{Args, Command};
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
@@ -63,6 +64,7 @@ pub struct Transaction {
     /// Keyspaces to be dropped where it may take time.
     pub retired: Vec<Box<Part>>,
     pub changes: u64,
+    pub time: TickTime,
 }
 
 impl Transaction {

@@ -12,6 +12,7 @@ pub mod server;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
+pub mod tick;
 
 pub use context::{Ctx, Nil};
 pub use keys::KeySpec;

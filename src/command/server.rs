@@ -109,7 +109,13 @@ impl Server {
     /// Unix milliseconds for expiry: never less than the largest time in the log.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        self.clock.wall_ms().max(self.time_floor_ms.load(Relaxed))
+        self.not_before_the_log(self.clock.wall_ms())
+    }
+
+    /// The same for a time of the wall clock, in Unix milliseconds, that was read already.
+    #[inline]
+    pub fn not_before_the_log(&self, wall_ms: u64) -> u64 {
+        wall_ms.max(self.time_floor_ms.load(Relaxed))
     }
 
     pub fn uptime(&self) -> Duration {

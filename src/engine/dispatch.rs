@@ -2,13 +2,17 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use smallvec::SmallVec;
+
 use crate::command::clients::Pause;
 use crate::command::context::Transaction;
 use crate::command::server::Server;
 use crate::command::session::{Queued, ReplyMode, Session};
 use crate::command::{Args, Command, Flags};
 use crate::error::CommandError;
+use crate::keyspace::prefetch::{BATCH, Place};
 use crate::log::Lsn;
+use crate::resp::lookahead::first_arguments;
 use crate::resp::{OwnedArgs, Reply};
 
 use super::blocking::Parked;
@@ -77,6 +81,33 @@ pub fn execute(
         }
     }
     outcome
+}
+
+/// Looks at the requests that wait behind the one just executed and asks the processor for what they will need. Returns how
+/// many requests it looked at.
+pub fn look_ahead(server: &Server, session: &Session, input: &[u8]) -> usize {
+    let Some(store) = server.store.get() else { return BATCH };
+    let mut places = SmallVec::<[Place; BATCH]>::new();
+    let requests = first_arguments(input, BATCH, |key| places.push(store.keyspace.place(session.db, key)));
+    if places.len() > 1 {
+        store.keyspace.prefetch(&places);
+    }
+    requests
+}
+
+/// Notes what a connection's next request will need, to be asked for together with what others need.
+pub fn note_next(server: &Server, session: &Session, input: &[u8], places: &mut Vec<Place>) {
+    if let Some(store) = server.store.get() {
+        first_arguments(input, 1, |key| places.push(store.keyspace.place(session.db, key)));
+    }
+}
+
+/// Asks the processor for what was noted.
+pub fn prefetch(server: &Server, places: &mut Vec<Place>) {
+    if let Some(store) = server.store.get() {
+        places.chunks(BATCH).for_each(|batch| store.keyspace.prefetch(batch));
+    }
+    places.clear();
 }
 
 /// The command, or subcommand, that a request names, with its number.
@@ -174,7 +205,7 @@ fn admit(
         Reply::new(out, session.proto).simple("QUEUED");
         return Outcome::done(0);
     }
-    let now_ms = server.now_ms();
+    let now_ms = server.not_before_the_log(transaction.time.wall_ms(&*server.clock));
     if let Some(pause) = server.clients.pause(now_ms)
         && is_paused(session, command, pause)
     {

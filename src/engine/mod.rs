@@ -15,4 +15,4 @@ pub mod rig;
 pub mod run;
 pub mod transactions;
 
-pub use dispatch::{Flow, Outcome, execute};
+pub use dispatch::{Flow, Outcome, execute, look_ahead, note_next, prefetch};

@@ -114,6 +114,7 @@ impl Rig {
         self.session(session);
         let owned = OwnedArgs::from_slices(args);
         let mut reply = Vec::new();
+        self.transaction.time.begin_tick();
         let Outcome { flow, gate } = dispatch::execute(
             &self.server,
             &mut self.sessions[session],

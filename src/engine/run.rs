@@ -65,9 +65,8 @@ pub fn run(
     transaction.clear();
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
     ctx.may_expire = admitted.is_ok() && !server.expiry_suspended.load(Relaxed);
-    let started = server.clock.monotonic();
     let result = handle(&mut ctx, command, args, out);
-    let took = server.clock.monotonic().saturating_sub(started);
+    let took = ctx.transaction.time.end(&*server.clock);
     server.stats.commands[number].nanos.add(took.as_nanos() as u64);
     let took_us = took.as_micros() as u64;
     server.slowlog.record(&server.config, &ctx.session.client, command, args, took_us, now_ms);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::hash::KeyRef;
 use super::op::SpaceId;
 use super::stripe::{STRIPES, stripe_of};
+use crate::prefetch::prefetch;
 
 /// Each stripe has its own cells, so that its lock orders all that happens to them.
 const CELLS_PER_STRIPE: usize = (1 << 20) / STRIPES;
@@ -30,6 +31,12 @@ impl GateTable {
     pub fn cell(space: SpaceId, key: &KeyRef<'_>) -> usize {
         let mixed = key.hash ^ u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         stripe_of(key.slot) * CELLS_PER_STRIPE + mixed as usize % CELLS_PER_STRIPE
+    }
+
+    /// Asks the processor for a cell.
+    #[inline]
+    pub fn prefetch(&self, cell: usize) {
+        prefetch(&raw const self.cells[cell]);
     }
 
     #[inline]

@@ -8,6 +8,7 @@ pub mod entry;
 pub mod gate;
 pub mod hash;
 pub mod op;
+pub mod prefetch;
 pub mod stripe;
 pub mod table;
 pub mod value;

@@ -84,6 +84,12 @@ impl Part {
         Some(entry)
     }
 
+    /// The table of a slot of this stripe, with or without keys.
+    #[inline]
+    pub(super) fn table(&self, slot: u16) -> &SlotTable {
+        &self.slots[slot as usize % SLOTS_PER_STRIPE]
+    }
+
     /// The table of a slot of this stripe, if it has keys.
     pub fn slot(&self, slot: u16) -> Option<&SlotTable> {
         Some(&self.slots[slot as usize % SLOTS_PER_STRIPE]).filter(|table| !table.is_empty())

@@ -6,6 +6,7 @@
 
 use super::entry::Entry;
 use crate::hash::hash_bytes;
+use crate::prefetch::{LINE, prefetch};
 
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 14;
@@ -50,6 +51,37 @@ impl SlotTable {
         let page = Self::page_of(hash, self.pages.len());
         let tag = tag(hash);
         self.pages[page].iter().position(|e| e.tag() == tag && e.key() == key).map(|at| (page, at))
+    }
+
+    /// The page of a hash, if there are pages.
+    #[inline]
+    fn page(&self, hash: u64) -> Option<&Vec<Entry>> {
+        if self.pages.is_empty() { None } else { Some(&self.pages[Self::page_of(hash, self.pages.len())]) }
+    }
+
+    /// First step towards an entry, taken early: asks for the page's place. Each step reads what the one before asked for.
+    #[inline]
+    pub fn prefetch_page(&self, hash: u64) {
+        if let Some(page) = self.page(hash) {
+            prefetch(&raw const *page);
+        }
+    }
+
+    /// Second step: asks for the page's tags.
+    #[inline]
+    pub fn prefetch_tags(&self, hash: u64) {
+        if let Some(page) = self.page(hash) {
+            prefetch(page.as_ptr());
+            prefetch(page.as_ptr().wrapping_add(LINE / size_of::<Entry>()));
+        }
+    }
+
+    /// Third step: asks for the entries that have the hash's tag.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        for entry in self.page(hash).into_iter().flatten().filter(|entry| entry.tag() == tag(hash)) {
+            entry.prefetch();
+        }
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! Nothing here knows a command, a key or the server. [`client`] is the other side, for tests and tools.
 
 pub mod client;
+pub mod lookahead;
 pub mod number;
 pub mod parser;
 pub mod reply;

@@ -21,14 +21,14 @@ use crate::command::stats::Stats;
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
-use crate::engine::{Flow, execute, run, transactions};
+use crate::engine::{Flow, execute, look_ahead, run, transactions};
 use crate::log::{LogState, Lsn, Policy};
 use crate::resp::{Limits, Parsed, Parser, Reply};
 
 use super::listen;
 use super::outbox::{Level, Outbox, Published};
 use super::stream::{Accepted, ReadHalf, WriteHalf};
-use super::worker::{READ_BUFFER, Worker};
+use super::worker::{GATHERED_LEN_MAX, READ_BUFFER, Worker};
 
 /// What the connection's task and the worker's flusher share.
 pub struct Line {
@@ -230,6 +230,12 @@ impl Connection {
                     self.line.client.input_total.fetch_add(count as u64, Relaxed);
                     self.worker.server.stats.net_input_bytes.add(count as u64);
                     if matches!(self.state, State::Ready) {
+                        if self.query.len() <= GATHERED_LEN_MAX && self.worker.gathers() {
+                            // Goes on in `poll_state`, when all that became ready with this connection have read as well.
+                            self.worker.gather(&self.session, &mut self.query);
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         self.process(cx);
                     }
                 }
@@ -279,20 +285,28 @@ impl Connection {
     }
 
     fn give_buffer_back(&mut self) {
-        let buffer = std::mem::take(&mut self.query);
-        let mut shared = self.worker.read_buffer.borrow_mut();
-        if buffer.capacity() <= 4 * READ_BUFFER && shared.capacity() < buffer.capacity() {
-            *shared = buffer;
-        }
+        self.worker.give_back(std::mem::take(&mut self.query));
     }
 
     /// Executes everything that is complete in the input.
     fn process(&mut self, cx: &mut Context<'_>) {
+        self.worker.prefetch_gathered();
+        self.worker.transaction.borrow_mut().time.begin_batch();
         let mut appended = false;
+        // Requests whose keys were asked for already.
+        let mut looked_at = 0;
         while matches!(self.state, State::Ready) && !self.line.closing.get() {
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
-                Ok(Parsed::Request) => appended |= self.execute(cx),
+                Ok(Parsed::Request) => {
+                    appended |= self.execute(cx);
+                    if looked_at > 0 {
+                        looked_at -= 1;
+                    } else if self.parser.consumed() < self.query.len() {
+                        let input = &self.query[self.parser.consumed()..];
+                        looked_at = look_ahead(&self.worker.server, &self.session, input);
+                    }
+                }
                 Ok(Parsed::Empty) => {}
                 Ok(Parsed::Incomplete) => break,
                 Err(error) => {
@@ -420,7 +434,8 @@ impl Connection {
     fn show_figures(&self) {
         let client = &self.line.client;
         let session = &self.session;
-        client.last_active_ms.store(self.worker.server.clock.wall_ms(), Relaxed);
+        let now_ms = self.worker.transaction.borrow_mut().time.wall_ms(&*self.worker.server.clock);
+        client.last_active_ms.store(now_ms, Relaxed);
         client.db.store(session.db, Relaxed);
         client.resp.store(session.proto as u32, Relaxed);
         client.multi.store(session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64), Relaxed);
@@ -446,6 +461,7 @@ impl Connection {
                     // Polled so that it wakes this task; whoever else woke it may have made room already.
                     let _ = timer.as_mut().poll(cx);
                 }
+                self.worker.transaction.borrow_mut().time.begin_batch();
                 let appended = self.execute(cx);
                 if !matches!(self.state, State::Parked(_)) {
                     self.line.client.held_back.store(false, Relaxed);

@@ -12,6 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::command::context::Transaction;
 use crate::command::server::Server;
+use crate::command::session::Session;
+use crate::engine::{note_next, prefetch};
+use crate::keyspace::prefetch::Place;
 use crate::log::LogState;
 
 use super::connection::{self, Line};
@@ -20,6 +23,12 @@ use super::stream::Accepted;
 
 /// Size of the buffer that connections without unread input share for reading.
 pub const READ_BUFFER: usize = 64 << 10;
+
+/// Requests longer than this don't wait for others. Also the capacity of the buffers for those that do.
+pub const GATHERED_LEN_MAX: usize = 512;
+const SMALL_BUFFERS_MAX: usize = 1024;
+/// With fewer busy connections there is nothing to gather.
+const GATHER_FROM: usize = 4;
 
 /// Wakes a worker's flusher from any thread.
 #[derive(Default)]
@@ -61,6 +70,12 @@ pub struct Worker {
     appended: Cell<bool>,
     pub transaction: RefCell<Transaction>,
     pub read_buffer: RefCell<Vec<u8>>,
+    /// Small buffers for requests that wait for the other requests of their tick.
+    small_buffers: RefCell<Vec<Vec<u8>>>,
+    /// What the requests gathered in this tick will look up.
+    places: RefCell<Vec<Place>>,
+    /// Connections that had something to do in the last tick.
+    lately: Cell<usize>,
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
 }
@@ -76,6 +91,9 @@ impl Worker {
             appended: Cell::new(false),
             transaction: RefCell::default(),
             read_buffer: RefCell::default(),
+            small_buffers: RefCell::default(),
+            places: RefCell::default(),
+            lately: Cell::new(0),
             lines: RefCell::default(),
         }
     }
@@ -95,10 +113,49 @@ impl Worker {
         self.parked.borrow_mut().push(waker.clone());
     }
 
+    /// Whether a request had better wait for those that come with it, so that what they all look up is fetched at once.
+    pub fn gathers(&self) -> bool {
+        self.lately.get() >= GATHER_FROM
+    }
+
+    /// Notes what the request in `query` will look up, and moves it to a small buffer: the large one is shared.
+    pub fn gather(&self, session: &Session, query: &mut Vec<u8>) {
+        note_next(&self.server, session, query, &mut self.places.borrow_mut());
+        let mut small = self.small_buffers.borrow_mut().pop();
+        let small = small.get_or_insert_with(|| Vec::with_capacity(GATHERED_LEN_MAX));
+        small.extend_from_slice(query);
+        query.clear();
+        std::mem::swap(small, query);
+        self.give_back(std::mem::take(small));
+    }
+
+    /// Asks for what the gathered requests will look up.
+    #[inline]
+    pub fn prefetch_gathered(&self) {
+        let mut places = self.places.borrow_mut();
+        if !places.is_empty() {
+            prefetch(&self.server, &mut places);
+        }
+    }
+
+    /// Takes a buffer, empty by now, for others to use.
+    pub fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut shared = self.read_buffer.borrow_mut();
+        let mut small = self.small_buffers.borrow_mut();
+        if buffer.capacity() == GATHERED_LEN_MAX && small.len() < SMALL_BUFFERS_MAX {
+            small.push(buffer);
+        } else if buffer.capacity() <= 4 * READ_BUFFER && shared.capacity() < buffer.capacity() {
+            *shared = buffer;
+        }
+    }
+
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
         let stats = &self.server.stats;
+        self.transaction.borrow_mut().time.begin_tick();
         let mut due = std::mem::take(&mut *self.due.borrow_mut());
+        self.lately.set(due.len());
         let Some(store) = self.server.store.get() else {
             for line in due.drain(..) {
                 line.is_due.set(false);
