@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::command::session::Session;
 use crate::command::{Args, Command, Flags};
 use crate::error::CommandError;
+use crate::keyspace::gate::GateTable;
 use crate::keyspace::hash::KeyRef;
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
@@ -19,12 +20,16 @@ pub fn keys_of<'a>(
     keyspace: &Keyspace,
     command: &Command,
     args: Args<'a>,
+    db: u32,
 ) -> Result<(Keys<'a>, StripeSet), CommandError> {
+    let space = keyspace.space(db);
     let mut keys = Keys::new();
     let mut set = StripeSet::default();
     for spec in command.keys {
         spec.each(args, &mut |index| {
             let key = keyspace.key(args.get(index));
+            // Read by the lookup, or written when the record is appended: it may come while the command looks for its entry.
+            keyspace.gate.prefetch(GateTable::cell(space, &key));
             set = set.with(StripeSet::one(stripe_of(key.slot)));
             keys.push(key);
         })?;
@@ -43,7 +48,7 @@ pub fn of_transaction(keyspace: &Keyspace, session: &Session) -> StripeSet {
     }
     for queued in session.multi.iter().flat_map(|multi| &multi.queue) {
         // Arguments that don't fit are the queued command's own error, when it runs.
-        let found = keys_of(keyspace, queued.command, queued.args.as_args());
+        let found = keys_of(keyspace, queued.command, queued.args.as_args(), session.db);
         set = set.with(found.map_or(StripeSet::default(), |(_, set)| set));
     }
     set

@@ -53,7 +53,7 @@ pub fn run(
             Some(error) => return reject(server, session, number, &error, out),
         }
     }
-    let (keys, set) = match locks::keys_of(&store.keyspace, command, args) {
+    let (keys, set) = match locks::keys_of(&store.keyspace, command, args, session.db) {
         Ok((keys, set)) if command.flags.contains(Flags::TRANSACTION) => {
             (keys, set.with(locks::of_transaction(&store.keyspace, session)))
         }

@@ -28,7 +28,7 @@ pub const READ_BUFFER: usize = 64 << 10;
 pub const GATHERED_LEN_MAX: usize = 512;
 const SMALL_BUFFERS_MAX: usize = 1024;
 /// With fewer busy connections there is nothing to gather.
-const GATHER_FROM: usize = 4;
+const GATHER_FROM: usize = 2;
 
 /// Wakes a worker's flusher from any thread.
 #[derive(Default)]
