@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
-use crate::config::{Config, Name};
+use crate::config::{Config, Name, set_failed};
 use crate::error::CommandError;
 use crate::resp::Reply;
 use crate::types::limits;
@@ -87,20 +87,28 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResul
     }
     let words: Vec<_> = args.tail(2).iter().map(String::from_utf8_lossy).collect();
     let pairs: Vec<_> = words.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
-    let changed = ctx.server.config.set_many(&pairs, is_local(&ctx.session.client))?;
-    for change in changed {
-        take_effect(ctx.server, change.name);
+    let config = &ctx.server.config;
+    let changed = config.set_many(&pairs, is_local(&ctx.session.client))?;
+    let refused =
+        changed.iter().find_map(|change| Some((change.name, take_effect(ctx.server, change.name).err()?)));
+    if let Some((name, why)) = refused {
+        config.restore(&changed);
+        for change in &changed {
+            // What took effect is taken back; where the old value came from, it can be used again.
+            if let Err(error) = take_effect(ctx.server, change.name) {
+                tracing::error!("CONFIG SET {} was not taken back: {error}", change.name.directive().name);
+            }
+        }
+        return Err(set_failed(name.directive().name, &why));
     }
     reply.ok();
     Ok(())
 }
 
 /// Carries a changed value to where it is used.
-fn take_effect(server: &Server, name: Name) {
+fn take_effect(server: &Server, name: Name) -> Result<(), String> {
     apply_limits(&server.config);
-    if let Some(hook) = server.on_config.get() {
-        hook(name.directive().name);
-    }
+    server.on_config.get().map_or(Ok(()), |hook| hook(name.directive().name))
 }
 
 /// Hands the `*-max-listpack-*` directives to the types. To be called once at start, too.

@@ -267,10 +267,22 @@ fn changed_directives_reach_the_hook() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = seen.clone();
     assert!(
-        rig.server.on_config.set(Box::new(move |name| told.lock().unwrap().push(name.to_owned()))).is_ok()
+        rig.server
+            .on_config
+            .set(Box::new(move |name| {
+                told.lock().unwrap().push(name.to_owned());
+                if name == "port" { Err("no".to_owned()) } else { Ok(()) }
+            }))
+            .is_ok()
     );
     rig.run("CONFIG SET appendfsync always timeout 0 hz 20");
     assert_eq!(*seen.lock().unwrap(), ["appendfsync", "hz"]);
+    assert_eq!(
+        rig.run("CONFIG SET hz 30 port 1 timeout 5"),
+        "-ERR CONFIG SET failed (possibly related to argument 'port') - no\r\n"
+    );
+    let unchanged = "*6\r\n$2\r\nhz\r\n$2\r\n20\r\n$4\r\nport\r\n$4\r\n6379\r\n$7\r\ntimeout\r\n$1\r\n0\r\n";
+    assert_eq!(rig.run("CONFIG GET hz port timeout"), unchanged);
 }
 
 #[test]

@@ -30,6 +30,23 @@ impl Registry {
         Self { by_name, commands, all }
     }
 
+    /// Gives a command another name, or none (`rename-command`). For the start: the new name is never given back.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
+        let (old, new) = (old.to_ascii_lowercase(), new.to_ascii_lowercase());
+        let command = self.by_name.remove(old.as_bytes()).ok_or("No such command in rename-command")?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        if new.len() > NAME_LEN_MAX {
+            return Err("The new name in rename-command is too long");
+        }
+        if self.by_name.contains_key(new.as_bytes()) {
+            return Err("Target command name already exists");
+        }
+        self.by_name.insert(Box::leak(new.into_boxed_str()).as_bytes(), command);
+        Ok(())
+    }
+
     /// A command by its name in any case, with its number.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<(&'static Command, usize)> {
@@ -58,5 +75,21 @@ impl Registry {
     /// Commands and subcommands in the order of their numbers.
     pub fn all(&self) -> &[&'static Command] {
         &self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_are_renamed_and_removed() {
+        let mut registry = crate::registry();
+        let number = |r: &super::Registry, name: &[u8]| r.get(name).map(|(_, number)| number);
+        let get = number(&registry, b"get");
+        registry.rename("GET", "Fetch").unwrap();
+        assert_eq!((number(&registry, b"get"), number(&registry, b"FETCH")), (None, get));
+        registry.rename("flushall", "").unwrap();
+        assert_eq!(number(&registry, b"flushall"), None);
+        assert_eq!(registry.rename("flushall", "x"), Err("No such command in rename-command"));
+        assert_eq!(registry.rename("set", "fetch"), Err("Target command name already exists"));
     }
 }

@@ -31,8 +31,8 @@ pub struct Loading {
     pub started_ms: AtomicU64,
 }
 
-/// Called with the name of each directive that CONFIG SET changed.
-pub type OnConfig = Box<dyn Fn(&str) + Send + Sync>;
+/// Called with the name of each directive that CONFIG SET changed. An error says why the new value cannot be used.
+pub type OnConfig = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// SHUTDOWN, or a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,14 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// For a counter that follows a level: `old` has become `new`.
+    #[inline]
+    pub fn change(&self, old: u64, new: u64) {
+        if old != new {
+            self.0.fetch_add(new.wrapping_sub(old), Relaxed);
+        }
+    }
+
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
@@ -47,6 +55,8 @@ pub struct Stats {
     pub commands_processed: Counter,
     pub net_input_bytes: Counter,
     pub net_output_bytes: Counter,
+    /// Bytes of replies that wait to be sent, of connections with more than a few.
+    pub held_reply_bytes: Counter,
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,

@@ -278,7 +278,8 @@ fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
-fn set_failed(called: &str, reason: &str) -> CommandError {
+/// The error of a CONFIG SET that could not be carried out.
+pub fn set_failed(called: &str, reason: &str) -> CommandError {
     CommandError::owned(format!("ERR CONFIG SET failed (possibly related to argument '{called}') - {reason}"))
 }
 

@@ -44,6 +44,10 @@ pub struct Line {
     /// To be closed once everything is sent.
     closing: Cell<bool>,
     dead: Cell<bool>,
+    /// What `held_reply_bytes` counts of this connection.
+    counted: Cell<u64>,
+    /// The task takes no requests until replies have left.
+    overloaded: Cell<bool>,
     /// Since when the output has been over its soft limit, in Unix milliseconds.
     over_soft_since_ms: Cell<Option<u64>>,
     blocked: Cell<bool>,
@@ -88,9 +92,25 @@ impl Line {
             }
         }
         self.client.output_bytes.store(outbox.len(), Relaxed);
+        self.count_held(stats, outbox.len());
+        if self.overloaded.replace(false) {
+            self.wake();
+        }
         if self.closing.get() && outbox.is_empty() {
             self.end();
         }
+    }
+
+    /// Keeps the sum over all connections; small outboxes are left out, so that it costs nothing for most.
+    fn count_held(&self, stats: &Stats, len: usize) {
+        let new = if len > COUNTED_FROM { len as u64 } else { 0 };
+        stats.held_reply_bytes.change(self.counted.replace(new), new);
+    }
+
+    /// Too many replies wait to leave: of this connection, or of all, this one among them.
+    fn is_overloaded(&self, server: &Server) -> bool {
+        let (len, max) = (self.outbox.borrow().len(), server.config.held_replies_size());
+        len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max)
     }
 
     /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
@@ -148,6 +168,9 @@ struct Connection {
     limits: Limits,
 }
 
+/// An outbox with less than this counts as empty where the replies of all connections are added up.
+const COUNTED_FROM: usize = 16 << 10;
+
 /// Longest that a parked request waits before it looks again by itself.
 const PARK_RETRY: Duration = Duration::from_millis(50);
 
@@ -179,6 +202,8 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         is_full: Cell::new(false),
         closing: Cell::new(false),
         dead: Cell::new(false),
+        counted: Cell::new(0),
+        overloaded: Cell::new(false),
         over_soft_since_ms: Cell::new(None),
         blocked: Cell::new(false),
     });
@@ -217,7 +242,12 @@ impl Connection {
                 // It has more to say than may be kept for later: TCP makes it wait.
                 return Poll::Pending;
             }
-            if self.line.closing.get() || self.is_overloaded() {
+            if self.line.closing.get() {
+                return Poll::Pending;
+            }
+            if self.is_overloaded() {
+                // Woken when some have left.
+                self.line.overloaded.set(true);
                 return Poll::Pending;
             }
             match self.poll_read(cx) {
@@ -254,7 +284,7 @@ impl Connection {
 
     /// Too many replies wait to be read: no more requests are taken until the client reads some.
     fn is_overloaded(&self) -> bool {
-        self.line.outbox.borrow().len() as u64 > self.worker.server.config.held_replies_size()
+        self.line.is_overloaded(&self.worker.server)
     }
 
     fn close_when_sent(&mut self) {
@@ -420,7 +450,8 @@ impl Connection {
             self.query.drain(..consumed);
         }
         let limit = self.worker.server.config.client_query_buffer_limit();
-        if self.query.len() as u64 > limit {
+        let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
+        if (self.query.len() + queued) as u64 > limit {
             tracing::warn!(
                 client = self.line.client.id,
                 "query buffer over client-query-buffer-limit: closed"
@@ -541,6 +572,7 @@ impl Connection {
         }
         transactions::forget_session(&server, &mut self.session);
         server.clients.remove(self.line.client.id);
+        self.line.count_held(&server.stats, 0);
         self.line.dead.set(true);
     }
 }

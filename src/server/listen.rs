@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
 
 use crate::command::clients::Client;
 use crate::command::server::Server;
@@ -19,36 +21,64 @@ use crate::engine::rig::client_without_socket;
 
 use super::stream::Accepted;
 
-/// The sockets that a server listens on.
+/// The sockets that a server listens on at start.
 pub struct Listeners {
-    pub tcp: Vec<std::net::TcpListener>,
+    pub tcp: Vec<OpenTcp>,
     pub unix: Option<std::os::unix::net::UnixListener>,
+}
+
+/// A TCP socket that listens, and the `bind` word and port that asked for it.
+pub struct OpenTcp {
+    pub name: String,
+    pub port: u16,
+    pub listener: std::net::TcpListener,
+}
+
+impl OpenTcp {
+    fn is(&self, name: &str, port: u16) -> bool {
+        self.name == name && self.port == port
+    }
 }
 
 /// Opens all that the configuration names. The error says which could not be opened.
 pub fn open(config: &Config) -> Result<Listeners, String> {
-    let mut tcp = Vec::new();
-    let port = config.port() as u16;
-    if port != 0 {
-        for name in config.bind() {
-            let (name, optional) = name.strip_prefix('-').map_or((&*name, false), |rest| (rest, true));
-            match bind(name, port, config.tcp_backlog() as i32) {
-                Ok(listener) => tcp.push(listener),
-                Err(error) if optional => tracing::debug!("not listening on {name}:{port}: {error}"),
-                Err(error) => {
-                    return Err(format!(
-                        "can't listen on {name}:{port}: {error}. Stop what listens there, or choose another --port."
-                    ));
-                }
-            }
-        }
-    }
+    let tcp = open_tcp(config, &|_, _| false)?;
     let path = config.unixsocket();
     let unix = if path.is_empty() { None } else { Some(bind_unix(config, &path)?) };
     if tcp.is_empty() && unix.is_none() {
         return Err("nothing to listen on: set --port or --unixsocket".into());
     }
     Ok(Listeners { tcp, unix })
+}
+
+/// Opens what `bind` and `port` ask for, except what is open already.
+fn open_tcp(config: &Config, is_open: &dyn Fn(&str, u16) -> bool) -> Result<Vec<OpenTcp>, String> {
+    let mut tcp = Vec::new();
+    for (name, port, optional) in wanted(config) {
+        if is_open(&name, port) {
+            continue;
+        }
+        match bind(&name, port, config.tcp_backlog() as i32) {
+            Ok(listener) => tcp.push(OpenTcp { name, port, listener }),
+            Err(error) if optional => tracing::debug!("not listening on {name}:{port}: {error}"),
+            Err(error) => {
+                return Err(format!(
+                    "can't listen on {name}:{port}: {error}. Stop what listens there, or choose another --port."
+                ));
+            }
+        }
+    }
+    Ok(tcp)
+}
+
+/// Name, port, and whether the server does without it.
+fn wanted(config: &Config) -> Vec<(String, u16, bool)> {
+    let port = config.port() as u16;
+    let split = |word: String| match word.strip_prefix('-') {
+        Some(name) => (name.to_owned(), port, true),
+        None => (word, port, false),
+    };
+    if port == 0 { Vec::new() } else { config.bind().into_iter().map(split).collect() }
 }
 
 fn bind(name: &str, port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
@@ -84,6 +114,49 @@ fn bind_unix(config: &Config, path: &str) -> Result<std::os::unix::net::UnixList
         plain::set_mode(path, mode).map_err(describe)?;
     }
     Ok(listener)
+}
+
+/// The TCP sockets that are listened on now: they follow CONFIG SET of `port` and `bind`.
+pub struct Listening {
+    distributor: Arc<Distributor>,
+    runtime: tokio::runtime::Handle,
+    open: Mutex<Vec<(OpenTcp, AbortHandle)>>,
+}
+
+impl Listening {
+    /// Accepts from `tcp` on the runtime of the caller.
+    pub fn start(distributor: Arc<Distributor>, tcp: Vec<OpenTcp>) -> io::Result<Self> {
+        let this = Self { distributor, runtime: tokio::runtime::Handle::current(), open: Mutex::default() };
+        this.add(tcp)?;
+        Ok(this)
+    }
+
+    /// Listens where the configuration says now, and nowhere else. On an error nothing has changed.
+    pub fn follow(&self, config: &Config) -> Result<(), String> {
+        let is_open = |name: &str, port| self.open.lock().iter().any(|(open, _)| open.is(name, port));
+        let fresh = open_tcp(config, &is_open)?;
+        let wanted = wanted(config);
+        self.open.lock().retain(|(open, accepting)| {
+            let keep = wanted.iter().any(|(name, port, _)| open.is(name, *port));
+            if !keep {
+                tracing::info!("no longer listening on {}:{}", open.name, open.port);
+                accepting.abort();
+            }
+            keep
+        });
+        self.add(fresh).map_err(|e| e.to_string())
+    }
+
+    fn add(&self, tcp: Vec<OpenTcp>) -> io::Result<()> {
+        for open in tcp {
+            let address = open.listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string());
+            tracing::info!("listening on {address}");
+            let accepting = self.distributor.clone().serve_tcp(open.listener.try_clone()?);
+            let task = self.runtime.spawn(accepting).abort_handle();
+            self.open.lock().push((open, task));
+        }
+        Ok(())
+    }
 }
 
 /// Hands accepted connections to the workers in turn.

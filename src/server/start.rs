@@ -1,7 +1,7 @@
 //! From the command line to a serving process, and to its orderly end.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -9,16 +9,17 @@ use tokio::sync::{Notify, mpsc};
 use crate::clock::{Clock, OsClock};
 use crate::command::server::Server;
 use crate::command::session::Session;
-use crate::config::{AppendFsync, Config, LogIo as LogIoChoice};
+use crate::config::{AppendFsync, Config, LogIo as LogIoChoice, Name};
 use crate::disk::os::{LogIo, OsDisk};
 use crate::disk::plain;
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
 use crate::log::{LogOptions, Policy};
+use crate::process;
 use crate::recovery;
 
-use super::listen::{self, Distributor};
+use super::listen::{self, Distributor, Listening};
 use super::settings::{self, Settings};
 use super::worker::{self, Bell};
 use super::{logging, signals};
@@ -72,11 +73,16 @@ fn serve(settings: Settings) -> Result<End, String> {
     }
     let config = Arc::new(config);
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
-    let mut server = Server::new(config.clone(), clock, crate::registry())
-        .map_err(|e| format!("no random numbers: {e}"))?;
+    let mut registry = crate::registry();
+    for (old, new) in config.renamed_commands() {
+        registry.rename(&old, &new).map_err(|why| format!("rename-command {old} \"{new}\": {why}"))?;
+    }
+    let mut server =
+        Server::new(config.clone(), clock, registry).map_err(|e| format!("no random numbers: {e}"))?;
     server.config_file = file;
     let server = Arc::new(server);
-    install_hooks(&server, set_level);
+    let listening = Arc::new(OnceLock::new());
+    install_hooks(&server, set_level, listening.clone());
     crate::admin::config::apply_limits(&config);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -87,6 +93,7 @@ fn serve(settings: Settings) -> Result<End, String> {
 
     let disk = open_disk(&config)?;
     let listeners = listen::open(&config)?;
+    fit_maxclients(&config)?;
     let pid_file = write_pid_file(&config)?;
     let stop = Arc::new(Notify::new());
     let notify = stop.clone();
@@ -100,11 +107,9 @@ fn serve(settings: Settings) -> Result<End, String> {
         .map_err(|e| format!("no runtime for accepting connections: {e}"))?;
     let outcome = runtime.block_on(async {
         let distributor = Distributor::new(server.clone(), workers);
-        for listener in listeners.tcp {
-            let address = listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string());
-            tracing::info!("listening on {address}");
-            tokio::spawn(distributor.clone().serve_tcp(listener));
-        }
+        let accepting = Listening::start(distributor.clone(), listeners.tcp)
+            .map_err(|e| format!("can't accept connections: {e}"))?;
+        assert!(listening.set(accepting).is_ok(), "listening starts once, here");
         if let Some(listener) = listeners.unix {
             tracing::info!("listening on {}", config.unixsocket());
             tokio::spawn(distributor.clone().serve_unix(listener));
@@ -173,6 +178,31 @@ fn write_pid_file(config: &Config) -> Result<Option<String>, String> {
     plain::replace_text(&path, &format!("{}\n", std::process::id()))
         .map_err(|e| format!("can't write the pid file '{path}': {e}"))?;
     Ok(Some(path))
+}
+
+/// Files that the server itself needs open, beside one for each client.
+const OWN_FILES: u64 = 64;
+
+/// As Redis: raises the limit of open files to what `maxclients` needs, or lowers `maxclients` to what the limit allows.
+fn fit_maxclients(config: &Config) -> Result<(), String> {
+    let maxclients = config.maxclients() as u64;
+    let allowed = process::allow_open_files(maxclients + OWN_FILES)
+        .map_err(|e| format!("can't read the limit of open files: {e}"))?;
+    if allowed >= maxclients + OWN_FILES {
+        return Ok(());
+    }
+    let fitting = allowed.saturating_sub(OWN_FILES);
+    if fitting == 0 {
+        return Err(format!(
+            "{allowed} open files are too few to serve a client. Raise the limit (ulimit -n)."
+        ));
+    }
+    tracing::warn!(
+        "maxclients lowered from {maxclients} to {fitting}: only {allowed} files may be open. Raise the limit (ulimit -n)."
+    );
+    config
+        .set_at_start(Name::maxclients, &fitting.to_string())
+        .map_err(|e| format!("maxclients {fitting}: {e}"))
 }
 
 type Workers =
@@ -278,12 +308,22 @@ fn explain(error: &StoreError, disk: &OsDisk) -> String {
     }
 }
 
+const PORT_REFUSED: &str = "Unable to listen on this port. Check server logs.";
+const BIND_REFUSED: &str = "Failed to bind to specified addresses.";
+
 /// Lets handlers reach what only this floor can do.
-fn install_hooks(server: &Arc<Server>, set_level: logging::SetLevel) {
+fn install_hooks(server: &Arc<Server>, set_level: logging::SetLevel, listening: Arc<OnceLock<Listening>>) {
     let weak = Arc::downgrade(server);
     let on_config = move |name: &str| {
-        let Some(server) = weak.upgrade() else { return };
+        let Some(server) = weak.upgrade() else { return Ok(()) };
         match name {
+            "port" | "bind" => {
+                let followed = listening.get().map_or(Ok(()), |listening| listening.follow(&server.config));
+                followed.map_err(|error| {
+                    tracing::warn!("CONFIG SET {name}: {error}");
+                    if name == "port" { PORT_REFUSED } else { BIND_REFUSED }
+                })?;
+            }
             "loglevel" => set_level(server.config.loglevel()),
             "appendfsync" => {
                 if let Some(store) = server.store.get() {
@@ -292,6 +332,7 @@ fn install_hooks(server: &Arc<Server>, set_level: logging::SetLevel) {
             }
             _ => {}
         }
+        Ok(())
     };
     let weak = Arc::downgrade(server);
     let rewrite = move || {
