@@ -252,8 +252,12 @@ fn a_record_that_cannot_be_applied_is_refused_before_anything_is_written() {
     }
     write_all(&rig);
     drop(rig);
-    let (disk, reason) =
-        (disk.kill(), format!("the record that ends at LSN {lsn_end} cannot be applied: no such key"));
+    let (disk, reason) = (
+        disk.kill(),
+        format!(
+            "the record that ends at LSN {lsn_end} cannot be applied: op does not fit the value: no such key"
+        ),
+    );
     let before = disk.mutations();
     for threads in [false, true, true] {
         match recovered(&disk, threads).map(drop) {
