@@ -1,13 +1,12 @@
 //! Ops for one set of stripes, in the order of the log: gathered by the reader, applied in one go by whoever owns the stripes.
 
-use std::hint::black_box;
-
 use smallvec::SmallVec;
 
 use crate::codec::Malformed;
-use crate::keyspace::entry::Entry;
 use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{AnyOp, Op, SpaceId};
+use crate::keyspace::prefetch::BATCH as GROUP;
+use crate::keyspace::table::SlotTable;
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{Held, Keyspace, ReplayError};
 use crate::log::Lsn;
@@ -16,8 +15,6 @@ use crate::log::Lsn;
 /// In tests so little that short histories fill many.
 const BYTES: usize = if cfg!(test) { 4 << 10 } else { 128 << 10 };
 const OPS: usize = if cfg!(test) { 20 } else { 2048 };
-/// Ops whose memory is asked for at once: a processor has about so many reads in flight.
-const GROUP: usize = 16;
 
 /// An op's place in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +91,7 @@ impl Batch {
                     }
                 }
             }
-            touch(&held, &decoded);
+            prefetch(&held, &decoded);
             for ((space, key, op), placed) in decoded.iter().zip(group) {
                 held.apply(*space, key, op)
                     .map_err(|misfit| Failure { at: placed.at, error: misfit.into() })?;
@@ -115,15 +112,17 @@ fn decode(bytes: &[u8], slot: u16, seed: u64) -> Result<Decoded<'_>, Malformed> 
     }
 }
 
-/// Looks all keys up before the first op changes anything. A lookup is a chain of reads that miss the cache, and so is every
-/// op; lookups without consequence overlap, and the ops then find what they need near.
+/// Asks for what all ops will read before the first changes anything. A lookup is a chain of reads that miss the cache; those
+/// of each step of several lookups overlap.
 #[inline]
-fn touch(held: &Held<'_>, ops: &[Decoded<'_>]) {
-    let tables: SmallVec<[_; GROUP]> = ops
+fn prefetch(held: &Held<'_>, ops: &[Decoded<'_>]) {
+    let tables: SmallVec<[(&SlotTable, u64); GROUP]> = ops
         .iter()
-        .map(|(space, key, _)| held.shelf(key.slot).stripe.part(*space).and_then(|part| part.slot(key.slot)))
+        .filter_map(|(space, key, _)| {
+            Some((held.shelf(key.slot).stripe.part(*space)?.slot(key.slot)?, key.hash))
+        })
         .collect();
-    for (table, (_, key, _)) in tables.iter().zip(ops) {
-        black_box(table.and_then(|table| table.get(key.bytes, key.hash)).map(Entry::kind));
+    for step in [SlotTable::prefetch_page, SlotTable::prefetch_tags, SlotTable::prefetch_entry] {
+        tables.iter().for_each(|(table, hash)| step(table, *hash));
     }
 }
