@@ -162,7 +162,7 @@ directives! {
         log_io "log-io" [] choice(LogIo) = "auto" Immutable Live
             "How the log is written; `auto` takes io_uring where the kernel allows it.";
         recovery_threads "recovery-threads" [] int(0, 1024) = "0" Immutable Live
-            "Threads that recover the data at start; 0 for one per processor.";
+            "Threads that apply the log at start, beside the one that reads it; 0 for one per processor, at most 8.";
         no_appendfsync_on_rewrite "no-appendfsync-on-rewrite" [] bool = "no" Mutable Inert
             "Don't sync during a rewrite; here compaction never stops a sync.";
         auto_aof_rewrite_percentage "auto-aof-rewrite-percentage" [] int(0, INT_MAX) = "100" Mutable Inert

@@ -24,7 +24,7 @@ use crate::codec::Malformed;
 use crate::types::Misfit;
 use gate::GateTable;
 use hash::KeyRef;
-use op::{AnyOp, Op, Ops, SpaceId, SpaceOp};
+use op::{Op, SpaceId, SpaceOp};
 use stripe::{Part, STRIPES, Stripe, stripe_of};
 use waiters::{StripeSet, Waiters};
 
@@ -113,26 +113,6 @@ impl Keyspace {
     pub fn lock(&self, set: StripeSet) -> Held<'_> {
         let guards = set.iter().map(|stripe| (stripe as u8, self.shelves[stripe].lock())).collect();
         Held { keyspace: self, set, guards }
-    }
-
-    /// Replays a record. For recovery, which has the keyspace to itself.
-    pub fn replay(&mut self, body: &[u8]) -> Result<u64, ReplayError> {
-        let mut ops = 0;
-        for op in Ops::new(body) {
-            ops += 1;
-            match op? {
-                AnyOp::Key { space, key, op } => {
-                    let key = KeyRef::new(key, self.seed);
-                    let shelf = self.shelves[stripe_of(key.slot)].get_mut();
-                    shelf.stripe.apply(space, &key, &op, self.seed)?;
-                }
-                AnyOp::Space(op) => {
-                    let mut held = self.lock(StripeSet::ALL);
-                    drop(held.apply_space(&op)?);
-                }
-            }
-        }
-        Ok(ops)
     }
 }
 

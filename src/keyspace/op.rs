@@ -160,21 +160,18 @@ fn length_prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 #[derive(Debug, Clone, Copy)]
 pub struct Ops<'a>(Cursor<'a>);
 
-impl<'a> Ops<'a> {
-    pub const fn new(body: &'a [u8]) -> Self {
-        Self(Cursor::new(body))
-    }
-
-    fn decode_one(&mut self) -> Result<AnyOp<'a>, Malformed> {
-        let mut cursor = Cursor::new(self.0.bytes()?);
+impl<'a> AnyOp<'a> {
+    /// Reads one op, without the length before it.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(bytes);
         let code = cursor.u8()?;
         let op = if code < 0xf0 {
             let space = narrow(cursor.varint()?)?;
             let key = cursor.bytes()?;
-            AnyOp::Key { space, key, op: Op::decode_payload(code, &mut cursor)? }
+            Self::Key { space, key, op: Op::decode_payload(code, &mut cursor)? }
         } else {
             let (first, second) = (narrow(cursor.varint()?)?, narrow(cursor.varint()?)?);
-            AnyOp::Space(match code {
+            Self::Space(match code {
                 FLUSH => SpaceOp::Flush { db: first, space: second },
                 SWAP => SpaceOp::Swap { a: first, b: second },
                 _ => return Err(Malformed("unknown op on databases")),
@@ -182,6 +179,55 @@ impl<'a> Ops<'a> {
         };
         cursor.finish()?;
         Ok(op)
+    }
+}
+
+/// An op that was read as far as it takes to tell who applies it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Routed<'a> {
+    /// `bytes` are for [`AnyOp::decode`]; what the op does to the key was not looked at.
+    Key {
+        key: &'a [u8],
+        bytes: &'a [u8],
+    },
+    Space(SpaceOp),
+}
+
+impl<'a> Ops<'a> {
+    pub const fn new(body: &'a [u8]) -> Self {
+        Self(Cursor::new(body))
+    }
+
+    /// As `next`, without decoding what an op does to its key.
+    #[inline]
+    pub fn next_routed(&mut self) -> Option<Result<Routed<'a>, Malformed>> {
+        self.step(|bytes| {
+            let mut cursor = Cursor::new(bytes);
+            if cursor.u8()? < 0xf0 {
+                narrow(cursor.varint()?)?;
+                return Ok(Routed::Key { key: cursor.bytes()?, bytes });
+            }
+            match AnyOp::decode(bytes)? {
+                AnyOp::Space(op) => Ok(Routed::Space(op)),
+                AnyOp::Key { key, .. } => Ok(Routed::Key { key, bytes }),
+            }
+        })
+    }
+
+    /// Ends after the first malformed op.
+    #[inline]
+    fn step<T>(
+        &mut self,
+        decode: impl FnOnce(&'a [u8]) -> Result<T, Malformed>,
+    ) -> Option<Result<T, Malformed>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let op = self.0.bytes().and_then(decode);
+        if op.is_err() {
+            self.0 = Cursor::new(&[]);
+        }
+        Some(op)
     }
 }
 
@@ -194,14 +240,7 @@ impl<'a> Iterator for Ops<'a> {
 
     /// Ends after the first malformed op.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let op = self.decode_one();
-        if op.is_err() {
-            self.0 = Cursor::new(&[]);
-        }
-        Some(op)
+        self.step(AnyOp::decode)
     }
 }
 
@@ -247,8 +286,16 @@ mod tests {
 
         #[test]
         fn any_bytes_are_ops_or_malformed(body in any::<Vec<u8>>()) {
+            let mut routed = Ops::new(&body);
             for op in Ops::new(&body) {
-                let _ = op;
+                match (op, routed.next_routed()) {
+                    (Ok(AnyOp::Space(op)), Some(Ok(Routed::Space(same)))) => prop_assert_eq!(op, same),
+                    (Ok(AnyOp::Key { key, .. }), Some(Ok(Routed::Key { key: same, .. }))) => prop_assert_eq!(key, same),
+                    // Its payload was not looked at.
+                    (Err(e), Some(Ok(Routed::Key { bytes, .. }))) => prop_assert_eq!(AnyOp::decode(bytes), Err(e)),
+                    (Err(e), Some(Err(same))) => prop_assert_eq!(e, same),
+                    (op, other) => prop_assert!(false, "{op:?} and {other:?}"),
+                }
             }
         }
     }

@@ -126,6 +126,8 @@ impl SlotTable {
     fn split(&mut self, seed: u64) {
         let pages = self.pages.len() + 1;
         let parent = (pages - 1) ^ (1 << (pages - 1).ilog2());
+        // All keys are read again; asked for together, their reads overlap.
+        self.pages[parent].iter().for_each(Entry::prefetch);
         let (mut stay, mut go) = (Vec::new(), Vec::new());
         for entry in std::mem::take(&mut self.pages[parent]) {
             let home = Self::page_of(hash_bytes(entry.key(), seed), pages);

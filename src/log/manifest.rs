@@ -1,8 +1,8 @@
 //! The manifest: which segments there are, in which order, and where each ends. Two copies, `MANIFEST-a` and `MANIFEST-b`.
 //!
 //! ```text
-//!  0            8         10     16           24         40     48               56        60         64         68
-//!  | "DURAMANI" | version | zero | generation | store id | term | synced through | terms n | segments | sections | ...
+//!  0            8         10     16           24         40     48     56               64        68         72         76
+//!  | "DURAMANI" | version | zero | generation | store id | seed | term | synced through | terms n | segments | sections | ...
 //!  n x { term | first LSN }
 //!  n x { sequence | salt (16) | term | size | state (1) | first LSN | end offset | end LSN }
 //!  n x { tag (4) | length (4) | bytes }        opaque: lists that upper floors keep here
@@ -21,7 +21,7 @@ use crate::codec::{Cursor, Malformed};
 use crate::disk::{Disk, Open};
 use crate::error::StoreError;
 
-use super::{Lsn, Salt, StoreId};
+use super::{Lsn, Salt, Seed, StoreId};
 
 pub const COPIES: [&str; 2] = ["MANIFEST-a", "MANIFEST-b"];
 const MAGIC: [u8; 8] = *b"DURAMANI";
@@ -68,6 +68,8 @@ pub struct Section {
 pub struct Manifest {
     pub generation: u64,
     pub store_id: StoreId,
+    /// Drawn when the store was made, and never again: what upper floors keep on disk is ordered by hashes that it keys.
+    pub seed: Seed,
     pub term: u64,
     /// A position that was known to be synced when this manifest was written.
     pub synced_through: Lsn,
@@ -85,6 +87,7 @@ impl Manifest {
         out.extend_from_slice(&[0; 6]);
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.store_id);
+        out.extend_from_slice(&self.seed.0.to_le_bytes());
         out.extend_from_slice(&self.term.to_le_bytes());
         out.extend_from_slice(&self.synced_through.to_le_bytes());
         for len in [self.terms.len(), self.segments.len(), self.sections.len()] {
@@ -120,13 +123,14 @@ impl Manifest {
             return Err(Malformed("a format version that this program does not know"));
         }
         cursor.take(6)?;
-        let (generation, store_id) = (cursor.u64()?, cursor.array()?);
+        let (generation, store_id, seed) = (cursor.u64()?, cursor.array()?, Seed(cursor.u64()?));
         let (term, synced_through) = (cursor.u64()?, cursor.u64()?);
         let (terms, segments, sections) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
         // Each loop ends at the first entry that the bytes don't hold: nothing is allocated on a count's word alone.
         let mut manifest = Self {
             generation,
             store_id,
+            seed,
             term,
             synced_through,
             terms: vec![],
@@ -300,19 +304,25 @@ mod tests {
     fn manifest() -> impl Strategy<Value = Manifest> {
         let terms = prop::collection::vec((any::<u64>(), any::<u64>()), 0..4);
         let sections = prop::collection::vec((any::<u32>(), any::<Vec<u8>>()), 0..3);
-        (any::<[u64; 3]>(), any::<[u8; 16]>(), terms, prop::collection::vec(entry(), 0..5), sections)
-            .prop_map(|([generation, term, synced_through], store_id, terms, mut segments, sections)| {
-                segments.iter_mut().zip(3..).for_each(|(s, sequence)| s.sequence = sequence);
-                Manifest {
-                    generation,
-                    store_id,
-                    term,
-                    synced_through,
-                    terms: terms.into_iter().map(|(term, first_lsn)| TermStart { term, first_lsn }).collect(),
-                    segments,
-                    sections: sections.into_iter().map(|(tag, bytes)| Section { tag, bytes }).collect(),
-                }
-            })
+        (any::<[u64; 4]>(), any::<[u8; 16]>(), terms, prop::collection::vec(entry(), 0..5), sections)
+            .prop_map(
+                |([generation, seed, term, synced_through], store_id, terms, mut segments, sections)| {
+                    segments.iter_mut().zip(3..).for_each(|(s, sequence)| s.sequence = sequence);
+                    Manifest {
+                        generation,
+                        store_id,
+                        seed: Seed(seed),
+                        term,
+                        synced_through,
+                        terms: terms
+                            .into_iter()
+                            .map(|(term, first_lsn)| TermStart { term, first_lsn })
+                            .collect(),
+                        segments,
+                        sections: sections.into_iter().map(|(tag, bytes)| Section { tag, bytes }).collect(),
+                    }
+                },
+            )
     }
 
     proptest! {

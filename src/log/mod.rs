@@ -53,6 +53,17 @@ pub type Lsn = u64;
 pub type StoreId = [u8; 16];
 type Salt = [u8; 16];
 
+/// Keys the hashes of keys and members: a secret of the store, the same for as long as the store is. Its `Debug` does not
+/// tell it, and no client sees it: who knows it can make hashes collide.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(secret)")
+    }
+}
+
 /// When a record is made durable (Redis `appendfsync`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -85,10 +96,14 @@ impl Default for LogOptions {
 /// What recovery hands to its caller.
 #[derive(Debug)]
 pub enum Recovered<'a> {
+    /// Comes first: the store is known, and no record was read yet.
+    Begin { seed: Seed },
     /// A whole record, in order. `lsn_end` is behind it; `wall_us` is when its frame was written.
     Record { lsn_end: Lsn, wall_us: u64, body: &'a [u8] },
     /// Now and then.
     Progress { bytes_done: u64, bytes_total: u64 },
+    /// Comes last, after every record and before anything is written: the visitor's last chance to refuse them.
+    End,
 }
 
 /// A tail that was cut.
@@ -180,7 +195,7 @@ pub struct Log {
 
 impl Log {
     /// Opens the log of a data directory, or makes one in an empty directory; every whole record goes to `visit`, in order,
-    /// before this returns. What was found is on the medium when it returns, and a new term has begun.
+    /// between [`Recovered::Begin`] and [`Recovered::End`], before this returns. What was found is on the medium when it returns, and a new term has begun.
     pub fn open(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,

@@ -23,7 +23,7 @@ use super::scan::{self, Listed, Place, Scanned, Visit, corruption};
 use super::segment::{self, SegmentHeader};
 use super::shared::Start;
 use super::writer::{Active, Writer};
-use super::{LogOptions, RecoveryReport, frame};
+use super::{LogOptions, Recovered, RecoveryReport, Seed, frame};
 
 const SEGMENT_BYTES_MIN: u64 = 8 << 10;
 const BLOCK: u64 = 4096;
@@ -45,7 +45,9 @@ pub(super) fn open(
     drop_half_rewritten(&*disk, &mut manifest)?;
     let segments = open_listed(&*disk, &manifest)?;
     let first_lsn = manifest.segments.first().and_then(|s| s.first_lsn).unwrap_or(0);
+    visit(Recovered::Begin { seed: manifest.seed })?;
     let scanned = scan::scan(&manifest, &segments, first_lsn, &mut report, visit)?;
+    visit(Recovered::End)?;
 
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
@@ -111,6 +113,7 @@ fn load_or_create(
             let mut manifest = Manifest {
                 generation: 0,
                 store_id,
+                seed: draw_seed(clock)?,
                 term: 0,
                 synced_through: 0,
                 terms: Vec::new(),
@@ -132,6 +135,13 @@ fn load_or_create(
              holds without it"
         ))),
     }
+}
+
+/// For a new store.
+fn draw_seed(clock: &dyn Clock) -> Result<Seed, StoreError> {
+    let id = clock.random_id().map_err(StoreError::io("make the store's secret seed"))?;
+    let (seed, _) = id.split_first_chunk().expect("an id has sixteen bytes");
+    Ok(Seed(u64::from_le_bytes(*seed)))
 }
 
 /// Every listed segment must be there. Returns the files that are not listed and may be removed.

@@ -188,6 +188,7 @@ fn the_folder_is_on_the_medium_before_a_manifest_speaks_of_what_is_in_it() {
         let mut manifest = manifest::Manifest {
             generation: 0,
             store_id: [1; 16],
+            seed: Seed(7),
             term: 0,
             synced_through: 0,
             terms: Vec::new(),
@@ -215,6 +216,7 @@ fn a_crash_at_every_operation_of_a_manifest_replacement_leaves_the_old_or_the_ne
     let old = manifest::Manifest {
         generation: 5,
         store_id: [1; 16],
+        seed: Seed(7),
         term: 3,
         synced_through: 70,
         terms: vec![manifest::TermStart { term: 3, first_lsn: 60 }],

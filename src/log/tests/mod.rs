@@ -115,6 +115,55 @@ fn an_empty_directory_becomes_a_store_and_reopens_empty() {
 }
 
 #[test]
+fn a_store_keeps_its_seed_and_another_store_has_another() {
+    let seed_of = |disk: &SimDisk| {
+        let manifest::Found::Valid(found, None) = manifest::load(disk).unwrap() else {
+            panic!("both copies of the manifest are valid");
+        };
+        found.seed
+    };
+    let told = |disk: &SimDisk| {
+        let mut told = Vec::new();
+        let visit = &mut |recovered: Recovered<'_>| {
+            told.push(match recovered {
+                Recovered::Begin { seed } => Some(seed),
+                _ => None,
+            });
+            Ok(())
+        };
+        let clock = Arc::new(SimClock::at_ms(1_700_000_000_000));
+        let (log, _) = Log::open(Arc::new(disk.clone()), clock, options(Policy::Always), visit).unwrap();
+        log.append(b"x");
+        log.shutdown().unwrap();
+        assert!(told[1..].iter().all(Option::is_none), "the seed comes once, and first");
+        told[0].expect("the seed comes first")
+    };
+    let disk = SimDisk::new(1);
+    let seed = told(&disk);
+    for _ in 0..3 {
+        assert_eq!(told(&disk), seed);
+        assert_eq!(seed_of(&disk), seed);
+    }
+    assert_ne!(told(&SimDisk::new(1)), seed, "drawn from the system's randomness");
+    assert_eq!(format!("{seed:?}"), "Seed(secret)");
+}
+
+#[test]
+fn the_visitor_has_the_last_word_before_anything_is_written() {
+    let bench = new_bench(Policy::Always);
+    bench.write(b"x");
+    drop(bench.log);
+    let before = bench.disk.mutations();
+    let visit = &mut |recovered: Recovered<'_>| match recovered {
+        Recovered::End => Err(StoreError::Refused("they do not fit".to_owned())),
+        _ => Ok(()),
+    };
+    let opened = Log::open(Arc::new(bench.disk.clone()), bench.clock.clone(), options(Policy::Always), visit);
+    assert!(matches!(opened, Err(StoreError::Refused(text)) if text == "they do not fit"));
+    assert_eq!(bench.disk.mutations(), before);
+}
+
+#[test]
 fn every_start_takes_a_new_term_and_a_new_segment() {
     let disk = SimDisk::new(1);
     let mut last = (0, 0);
@@ -237,7 +286,7 @@ fn the_visitors_error_stops_recovery() {
     drop(bench.log);
     let visit = &mut |recovered: Recovered<'_>| match recovered {
         Recovered::Record { .. } => Err(StoreError::Refused("enough".to_owned())),
-        Recovered::Progress { .. } => Ok(()),
+        _ => Ok(()),
     };
     let opened = Log::open(Arc::new(bench.disk.clone()), bench.clock.clone(), options(Policy::Always), visit);
     assert!(matches!(opened, Err(StoreError::Refused(text)) if text == "enough"));
