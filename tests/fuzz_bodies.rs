@@ -116,7 +116,7 @@ macro_rules! targets {
 }
 
 targets! {
-    commands: 250,
+    commands: 200,
     config: 3_000,
     frame: 10_000,
     glob: 10_000,

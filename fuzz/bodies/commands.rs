@@ -59,6 +59,17 @@ const NUMBERS: &[&str] = &[
 ];
 const WORDS: &[&str] =
     &["*", "", "string", "GET", "SET", "a*", "[", "LEFT", "RIGHT", "FIELDS", "XX", "NX", "HELP", "COUNT"];
+/// What chance seldom puts together: values of each type, transactions, RESP3.
+const COMMON: &[&str] = &[
+    "MULTI",
+    "EXEC",
+    "HELLO 3",
+    "RPUSH list x y 7 z",
+    "HSET hash f v g 1",
+    "HPEXPIRE hash 100 FIELDS 1 f",
+    "SET a 12 PX 100",
+    "SELECT 1",
+];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.
 const LEFT_OUT: &[&str] = &["debug", "shutdown"];
 
@@ -113,6 +124,11 @@ fn step(rig: &mut Rig, choices: &mut Choices<'_>) {
             if let Some(reply) = rig.delivered(session) {
                 assert!(!reply.is_empty());
             }
+        }
+        4 => {
+            let line = COMMON[choices.below(COMMON.len())];
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_is_resp(&rig.call(session, &words).0);
         }
         _ => {
             let args = request(choices);
@@ -180,13 +196,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     // Each command a few times, with arguments that follow from its number.
     for (number, _) in COMMANDS.iter().enumerate() {
         let mut seed = vec![number as u8 & 1];
+        // Values first; a transaction around some of it.
+        seed.extend([0x40, 3, 0x41, 4, 0x42, 6, 0x42, 5, 0x40, if number % 4 == 0 { 0 } else { 6 }]);
         for round in 0..6u8 {
             let set_up =
-                [0x40 | (round % 3), (number * 7 + usize::from(round) * 13) as u8 % COMMANDS.len() as u8];
+                [0x80 | (round % 3), (number * 7 + usize::from(round) * 13) as u8 % COMMANDS.len() as u8];
             seed.extend(set_up);
             seed.extend([round, 0, round * 35, 3, round * 5, 2, round * 3, 0, round, 4, round]);
             seed.extend([
-                0x40 | (round % 3),
+                0x80 | (round % 3),
                 number as u8,
                 round,
                 0,
@@ -199,6 +217,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
                 round,
             ]);
         }
+        seed.extend([0x40, 1, 0x42, 1]);
         seeds.push(seed);
     }
     seeds

@@ -19,7 +19,8 @@ pub fn check(data: &[u8]) {
     }
     let half = data.len() / 2;
     if let (Some(a), Some(b)) = (LongDouble::parse(&data[..half]), LongDouble::parse(&data[half..])) {
-        assert_eq!(a.add(b), b.add(a));
+        // As text: the sign of a NaN says nothing.
+        assert_eq!(a.add(b).format_human(), b.add(a).format_human());
     }
 }
 
@@ -100,6 +101,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "0x1.8p1",
         "inf",
         "-Infinity",
+        "Infinity-Infinity",
         "nan",
         "1e400",
         "1e-400",
