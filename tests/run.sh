@@ -3,7 +3,8 @@
 #
 #   DURAMEN_BIN    another server binary (default: the debug build)
 #   KILL9_ROUNDS   rounds of the SIGKILL loop (default 10)
-#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients kill9)
+#   FUZZ_RUNS      executions of each fuzz target in the stage `fuzz` (default 20000)
+#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients kill9; `fuzz` on request)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -69,7 +70,44 @@ install_clients() {
 install() { install_packages && install_clients; }
 
 # The SIGKILL loop has a stage of its own.
-run_cargo() { cargo test --quiet --no-fail-fast -- --skip nothing_acknowledged_is_lost_by_sigkill; }
+run_cargo() {
+    local failed=0
+    cargo test --quiet --no-fail-fast -- --skip nothing_acknowledged_is_lost_by_sigkill || failed=1
+    check_fuzz || failed=1
+    return $failed
+}
+
+# The fuzz targets compile, on the stable toolchain. libFuzzer's own half is C++.
+check_fuzz() {
+    if ! command -v "${CXX:-c++}" >/dev/null; then
+        say "fuzz targets are not checked: no C++ compiler (${CXX:-c++}), which libfuzzer-sys builds with"
+        return 0
+    fi
+    cargo check --quiet --locked --manifest-path fuzz/Cargo.toml
+}
+
+# Every target for a bounded number of executions, on nightly with AddressSanitizer.
+run_fuzz() {
+    if ! cargo fuzz --version >/dev/null 2>&1; then
+        say "fuzz: nothing is run: cargo-fuzz is not installed (cargo install cargo-fuzz --version 0.13.2 --locked)"
+        return 0
+    fi
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        say "fuzz: nothing is run: there is no nightly toolchain (rustup toolchain install nightly)"
+        return 0
+    fi
+    cargo test --quiet --test fuzz_bodies -- --ignored seeds_for_cargo_fuzz || return 1
+    local target failed=0
+    for target in $(cargo fuzz list); do
+        local seeds=fuzz/artifacts/seeds/$target found=fuzz/artifacts/found/$target
+        mkdir -p "$seeds" "$found" "fuzz/corpus/$target"
+        cargo +nightly fuzz run "$target" "$found" "$seeds" "fuzz/corpus/$target" -- \
+            -runs="${FUZZ_RUNS:-20000}" -max_total_time=300 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed=1
+        # An empty folder is no corpus.
+        rmdir "fuzz/corpus/$target" 2>/dev/null || true
+    done
+    return $failed
+}
 
 run_clients() { cargo build --quiet && $environment/bin/python tests/clients/run.py; }
 
@@ -82,6 +120,7 @@ fi
 stage cargo run_cargo
 stage clients run_clients
 stage kill9 run_kill9
+stage fuzz run_fuzz
 if [[ $failed -ne 0 ]]; then
     say "FAILED"
 else

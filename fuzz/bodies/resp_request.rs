@@ -120,3 +120,12 @@ fn encode(args: RequestArgs<'_>) -> Vec<u8> {
     }
     out
 }
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "*1\r\n$4\r\nPING\r\n",
+        "SET a 'b c'\r\n\r\nGET \"a\\x20\"\r\n",
+        "*0\r\n*-1\r\n*2\r\n$1\r\na\r\n$0\r\n\r\n",
+    ];
+    texts.iter().flat_map(|text| (0..3).map(|mode| [&[mode, 2], text.as_bytes()].concat())).collect()
+}

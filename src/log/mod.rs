@@ -16,15 +16,18 @@
 //! (without [`Log::shutdown`]) has written what was appended. It never retries a sync.
 
 mod buffer;
-mod frame;
-mod manifest;
+#[doc(hidden)]
+pub mod frame;
+#[doc(hidden)]
+pub mod manifest;
 mod open;
 mod prepare;
 mod reader;
 mod record;
 mod rewrite;
 mod scan;
-mod segment;
+#[doc(hidden)]
+pub mod segment;
 mod shared;
 mod stats;
 #[cfg(test)]
