@@ -10,8 +10,8 @@ use crate::clock::{Clock, OsClock};
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::config::{AppendFsync, Config, LogIo as LogIoChoice};
-use crate::disk::os::{LogIo, OsDisk};
 use crate::disk::plain;
+use crate::disk::{LogIo, OsDisk};
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
@@ -156,8 +156,9 @@ fn restart(args: &[String]) -> i32 {
 fn open_disk(config: &Config) -> Result<Arc<OsDisk>, String> {
     let log_io = match config.log_io() {
         LogIoChoice::Auto => LogIo::Auto,
+        LogIoChoice::Direct => LogIo::Direct,
+        LogIoChoice::Buffered => LogIo::Buffered,
         LogIoChoice::IoUring => LogIo::IoUring,
-        LogIoChoice::Pwrite => LogIo::Blocking,
     };
     let dir = config.dir();
     let disk = OsDisk::open_dir(dir.clone().into(), log_io);
