@@ -53,12 +53,12 @@ fn check(disk: &SimDisk, policy: Policy, life: &Life, kept: Lsn, context: &str) 
     opened
 }
 
-fn sweep(policy: Policy, log_io: LogIo) {
+fn sweep(policy: Policy, log_io: LogIo, stride: usize) {
     let disk = disk_with(7, log_io);
     live(open(&disk, policy), 11, 40);
     let operations = disk.mutations();
     assert!(operations > 200, "{operations}");
-    for stop in 0..operations {
+    for stop in (0..operations).step_by(stride) {
         let disk = disk_with(7, log_io);
         disk.crash_after(stop);
         let Ok(opened) = try_open(&disk, options(policy)) else {
@@ -90,21 +90,21 @@ fn sweep(policy: Policy, log_io: LogIo) {
 
 #[test]
 fn under_always_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::Always, LogIo::Auto);
-    sweep(Policy::Always, LogIo::Buffered);
+    sweep(Policy::Always, LogIo::Auto, 1);
+    sweep(Policy::Always, LogIo::Buffered, 3);
 }
 
 #[test]
 fn under_everysec_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::EverySec, LogIo::Auto);
-    sweep(Policy::EverySec, LogIo::Direct);
+    sweep(Policy::EverySec, LogIo::Auto, 1);
+    sweep(Policy::EverySec, LogIo::Direct, 3);
 }
 
 #[test]
 fn under_no_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::No, LogIo::Auto);
-    sweep(Policy::No, LogIo::Direct);
-    sweep(Policy::No, LogIo::IoUring);
+    sweep(Policy::No, LogIo::Auto, 1);
+    sweep(Policy::No, LogIo::Direct, 3);
+    sweep(Policy::No, LogIo::IoUring, 5);
 }
 
 /// What a start has shown, a crash must not take back; not even when the start itself was the second, third ... attempt.

@@ -121,11 +121,11 @@ fn damage_to_synced_data_is_refused_with_file_and_offset() {
 
 fn damage_to_synced_data_is_refused(way: LogIo) {
     let bench = new_bench_with(Policy::Always, way);
-    for i in 0..10 {
+    for i in 0..8 {
         bench.write(&body(i));
     }
     let (path, bytes, _) = bench.active();
-    for n in 0..9 {
+    for n in 0..7 {
         let frame = frame_at(&bytes, n);
         for how in ["flip", "blank"] {
             let mut bad = bytes.clone();
@@ -159,17 +159,17 @@ fn damage_in_the_last_unwitnessed_group_is_cut_and_reported() {
 
 fn damage_in_the_last_group_is_cut(way: LogIo) {
     let bench = new_bench_with(Policy::Always, way);
-    for i in 0..10 {
+    for i in 0..8 {
         bench.write(&body(i));
     }
     let (path, bytes, _) = bench.active();
-    let frame = frame_at(&bytes, 9);
+    let frame = frame_at(&bytes, 7);
     let mut bad = bytes.clone();
     bad[frame.start + frame::HEADER_LEN] ^= 1;
     let disk = bench.disk.kill();
     disk.write_raw(&path, &bad);
     let found = open(&disk, Policy::Always);
-    assert_eq!(found.bodies.len(), 9);
+    assert_eq!(found.bodies.len(), 7);
     let torn = found.report.torn.expect("reported");
     assert_eq!((torn.file, torn.offset, torn.possibly_acknowledged), (path, frame.start as u64, true));
     assert!(torn.bytes > 0 && torn.bytes <= frame.len() as u64);

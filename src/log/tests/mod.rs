@@ -185,18 +185,20 @@ fn a_clean_restart_gives_unused_room_back() {
 fn unproven_frames_are_written_again_before_serving() {
     for way in WAYS {
         let bench = new_bench_with(Policy::EverySec, way);
-        for i in 0..10 {
+        for i in 0..6 {
             bench.log.append(&body(i));
-            bench.log.flush_tick(false);
+            if bench.log.flush_tick(false) < bench.log.append_lsn() {
+                bench.log.step();
+            }
         }
         assert_eq!(bench.log.durable_lsn(), 0);
         // SIGKILL: the kernel has everything, the medium nothing.
         let found = open(&bench.disk.kill(), Policy::EverySec);
-        assert_eq!(found.bodies.len(), 10);
+        assert_eq!(found.bodies.len(), 6);
         assert_eq!(found.report.rewritten_bytes, found.report.end_lsn);
         // Power loss right after the start, which has shown the records.
         let after = open(&found.bench.disk.crash(1, CrashStyle::LoseAll), Policy::EverySec);
-        assert_eq!(after.bodies.len(), 10);
+        assert_eq!(after.bodies.len(), 6);
         assert_eq!(after.report.rewritten_bytes, 0);
     }
 }
