@@ -59,8 +59,8 @@ pub(super) enum PrepareStep {
 }
 
 impl Preparer {
-    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] of the wanted mode wait. In the background it takes its
-    /// time, and gives up when the log stops.
+    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] of the wanted mode wait. In the background
+    /// it takes its time, and gives up when the log stops.
     pub fn step(&mut self, shared: &Shared, background: bool) -> PrepareStep {
         if shared.is_failed() {
             return PrepareStep::Failed;
