@@ -341,6 +341,7 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("append_lsn", append);
     lines.add("written_lsn", written);
     lines.add("durable_lsn", durable);
+    lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
     log_figures(&log.info(), lines);
     recovery(store, lines);
 }
@@ -354,7 +355,6 @@ fn log_figures(info: &LogInfo, lines: &mut Lines) {
     lines.add("log_segments_prepared", info.segments_prepared);
     lines.add("log_segment_sequence", info.sequence);
     lines.add("log_buffered_bytes", info.buffered_bytes);
-    lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
     lines.add("log_bytes", info.bytes);
     lines.add("log_frames", info.frames);
     lines.add("log_records", info.records);

@@ -36,7 +36,7 @@ choice! {
 }
 choice! {
     /// How log segments are written.
-    LogIo { Auto = "auto", IoUring = "io_uring", Pwrite = "pwrite" }
+    LogIo { Auto = "auto", Direct = "direct", Buffered = "buffered", IoUring = "io_uring" }
 }
 
 directives! {
@@ -160,7 +160,7 @@ directives! {
         held_replies_size "held-replies-size" [] size(MIB, 1 << 40) = "256mb" Mutable Live
             "Bytes of replies waiting for the log, of all clients, at which writers wait.";
         log_io "log-io" [] choice(LogIo) = "auto" Immutable Live
-            "How the log is written; `auto` takes io_uring where the kernel allows it.";
+            "How the log is written; `auto`: past the page cache under `appendfsync always`, else through it.";
         recovery_threads "recovery-threads" [] int(0, 1024) = "0" Immutable Live
             "Threads that apply the log at start, beside the one that reads it; 0 for one per processor, at most 8.";
         no_appendfsync_on_rewrite "no-appendfsync-on-rewrite" [] bool = "no" Mutable Inert

@@ -69,9 +69,9 @@ impl LatchedFile {
 
     /// Lack of room, a quota and a signal leave the file as it was: the caller may try the write again.
     fn watch<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
-        use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull};
+        use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, Unsupported};
         result.inspect_err(|error| {
-            if !matches!(error.kind(), StorageFull | QuotaExceeded | Interrupted) {
+            if !matches!(error.kind(), StorageFull | QuotaExceeded | Interrupted | Unsupported) {
                 self.latch.set(format!("{what} {}: {error}", self.path));
             }
         })
@@ -93,6 +93,11 @@ impl File for LatchedFile {
         self.watch("set the length of", self.inner.set_len(len))
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.latch.check()?;
+        self.watch("allocate", self.inner.allocate(len))
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
     }
@@ -101,6 +106,10 @@ impl File for LatchedFile {
         let _turn = self.sync_turn.lock();
         // Every error counts here, lack of room too: the pages may be gone.
         self.latch.guard("sync", &self.path, || self.inner.sync())
+    }
+
+    fn block(&self) -> u32 {
+        self.inner.block()
     }
 }
 
@@ -191,6 +200,9 @@ mod tests {
         }
         fn set_len(&self, len: u64) -> io::Result<()> {
             self.inner.set_len(len)
+        }
+        fn allocate(&self, len: u64) -> io::Result<()> {
+            self.inner.allocate(len)
         }
         fn len(&self) -> io::Result<u64> {
             self.inner.len()

@@ -1,12 +1,13 @@
 //! The seam to files. Everything that must survive a crash goes through [`Disk`] and [`File`]; nothing else in the crate
-//! touches `std::fs`. `os` is the operating system, `uring` its io_uring path for the log, `fault` makes a failed sync
-//! final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last.
+//! touches `std::fs`. `os` is the operating system, `uring` and `direct` its other ways to write the log, `fault` makes a failed
+//! sync final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last.
 //!
 //! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`); a path that is absolute, or has an
 //! empty, `.` or `..` part, is `InvalidInput`.
 //!
 //! What the traits do **not** promise: that anything is on the medium before `sync` (data) and `sync_dir` (names) returned Ok.
 
+mod direct;
 pub mod fault;
 pub mod os;
 pub mod plain;
@@ -19,8 +20,9 @@ mod uring;
 use std::io;
 use std::sync::Arc;
 
+pub use direct::Aligned;
 pub use fault::Latch;
-pub use os::{LogIo, OsDisk};
+pub use os::OsDisk;
 pub use sim::SimDisk;
 
 /// How to open a file.
@@ -34,6 +36,43 @@ pub enum Open {
     Create,
     /// As `Write`, for an active log segment: the disk may choose its fastest way to write and sync (io_uring).
     Log,
+    /// As `Write`, past the page cache: lengths and offsets of writes must be multiples of [`File::block`]. `Unsupported` where
+    /// that is not possible.
+    Direct,
+}
+
+/// How log segments are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogIo {
+    /// Directly where every write is synced, through the page cache where not.
+    Auto,
+    Direct,
+    Buffered,
+    /// Through the page cache by io_uring; by plain system calls where the kernel refuses it.
+    IoUring,
+}
+
+impl LogIo {
+    /// `has_ring`: the kernel permits io_uring.
+    const fn mode(self, sync_each: bool, has_ring: bool) -> LogMode {
+        match self {
+            Self::Direct => LogMode::Direct,
+            Self::Auto if sync_each => LogMode::Direct,
+            Self::IoUring if has_ring => LogMode::Filled,
+            Self::Auto | Self::Buffered | Self::IoUring => LogMode::Reserved,
+        }
+    }
+}
+
+/// How one log segment is made and written, for its whole life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogMode {
+    /// Filled with zeros and then written past the page cache: the cheapest to sync.
+    Direct,
+    /// Its room is reserved; written through the page cache: the cheapest to write.
+    Reserved,
+    /// Filled with zeros; written through the page cache.
+    Filled,
 }
 
 /// An open file. Reads and writes at different places may run at the same time; so may `sync`, which covers
@@ -46,9 +85,16 @@ pub trait File: Send + Sync + 'static {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the file `len` bytes long with room for all of them: writes before `len` need no more. New bytes are zero. The file
+    /// must not be longer. `Unsupported` where the file system cannot.
+    fn allocate(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
     /// Puts everything written so far on the medium (`fdatasync`: data, and the length when it changed).
     fn sync(&self) -> io::Result<()>;
+    /// Lengths and offsets of writes must be multiples of it.
+    fn block(&self) -> u32 {
+        1
+    }
 
     /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -104,7 +150,9 @@ pub trait Disk: Send + Sync + 'static {
     fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>>;
     /// Bytes that can still be written before the medium is full.
     fn free_bytes(&self) -> io::Result<u64>;
-    /// A name for how log segments are written, for the log and INFO: `io_uring`, `pwrite`, `simulated`.
+    /// How the next log segment should be made, when its writes are synced one by one or not.
+    fn log_mode(&self, sync_each: bool) -> LogMode;
+    /// A name for how log segments are written that are not direct, for the log and INFO: `buffered`, `io_uring`, `simulated`.
     fn log_io(&self) -> &'static str;
 }
 

@@ -4,52 +4,54 @@
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::direct::DirectFile;
 use super::uring::{Rings, UringFile};
-use super::{Disk, File, Lock, Open, split};
+use super::{Disk, File, Lock, LogIo, LogMode, Open, split};
 
 /// Sessions and queues are nobody else's business: only the owner reads what the server writes.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
-/// How files opened with [`Open::Log`] are written and synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogIo {
-    /// `IoUring` where the kernel permits it, else `Blocking`.
-    Auto,
-    /// io_uring, or an error at start.
-    IoUring,
-    /// `pwrite(2)` and `fdatasync(2)`.
-    Blocking,
-}
-
 /// A data directory of the operating system.
 #[derive(Debug)]
 pub struct OsDisk {
     root: PathBuf,
+    log_io: LogIo,
     rings: Option<Arc<Rings>>,
+    /// Said once.
+    direct_was_refused: AtomicBool,
 }
 
 impl OsDisk {
     /// Opens the data directory, made (and its name synced) if it is missing.
     pub fn open_dir(root: PathBuf, log_io: LogIo) -> io::Result<Self> {
         create_dir_synced(&root)?;
-        let rings = match log_io {
-            LogIo::Blocking => None,
-            LogIo::IoUring => Some(Rings::probe()?),
-            LogIo::Auto => match Rings::probe() {
-                Ok(rings) => Some(rings),
-                Err(error) => {
-                    tracing::info!("io_uring is not available ({error}): the log uses pwrite and fdatasync");
-                    None
-                }
-            },
-        };
-        Ok(Self { root, rings: rings.map(Arc::new) })
+        let rings = (log_io == LogIo::IoUring).then(Rings::probe).and_then(|probed| {
+            probed
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        "io_uring is not available ({error}): the log is written by plain system calls"
+                    );
+                })
+                .ok()
+        });
+        Ok(Self { root, log_io, rings: rings.map(Arc::new), direct_was_refused: AtomicBool::new(false) })
+    }
+
+    fn open_direct(&self, path: &Path, plain: fs::File) -> io::Result<DirectFile> {
+        DirectFile::open(path, plain).inspect_err(|error| {
+            let refused = error.kind() == io::ErrorKind::Unsupported;
+            if refused && !self.direct_was_refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!("{error} here: the log is written through the page cache");
+            }
+        })
     }
 
     /// The process id that the holder of a lock has written into its file. `None` if there is none, or it cannot be read.
@@ -75,11 +77,13 @@ impl Disk for OsDisk {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn File>> {
         let mut options = OpenOptions::new();
         options.read(true).write(how != Open::Read).create_new(how == Open::Create).mode(FILE_MODE);
-        let file = options.open(self.at(path)?)?;
+        let full_path = self.at(path)?;
+        let file = options.open(&full_path)?;
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         Ok(match &self.rings {
+            _ if how == Open::Direct => Arc::new(self.open_direct(&full_path, file)?),
             Some(rings) if how == Open::Log => Arc::new(UringFile::new(file, Arc::clone(rings))),
             _ => Arc::new(OsFile(file)),
         })
@@ -158,8 +162,12 @@ impl Disk for OsDisk {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn log_mode(&self, sync_each: bool) -> LogMode {
+        self.log_io.mode(sync_each, self.rings.is_some())
+    }
+
     fn log_io(&self) -> &'static str {
-        if self.rings.is_some() { "io_uring" } else { "pwrite" }
+        if self.rings.is_some() { "io_uring" } else { "buffered" }
     }
 }
 
@@ -179,6 +187,10 @@ impl File for OsFile {
         self.0.set_len(len)
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        allocate(&self.0, len)
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -186,6 +198,32 @@ impl File for OsFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+}
+
+/// `fallocate(2)`: blocks are reserved and read as zeros.
+pub(super) fn allocate(file: &fs::File, len: u64) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    loop {
+        // SAFETY: takes numbers only; the descriptor is borrowed for the whole call.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, len) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The calling thread's work may wait for that of others. A hint: errors don't matter.
+pub fn lower_thread_priority() {
+    const NICE: libc::c_int = 10;
+    // SAFETY: takes numbers only. Of Linux, 0 means the calling thread alone.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 /// A `flock(2)`: the kernel lets go of it when the descriptor is closed, at the latest by the death of the process.
@@ -227,9 +265,9 @@ mod tests {
     fn a_missing_data_directory_is_made_with_those_above_it() {
         let temp = TempDir::new();
         let root = temp.path().join("a/b/c");
-        let disk = OsDisk::open_dir(root.clone(), LogIo::Blocking).unwrap();
+        let disk = OsDisk::open_dir(root.clone(), LogIo::Auto).unwrap();
         assert!(root.is_dir());
-        assert_eq!(disk.log_io(), "pwrite");
+        assert_eq!(disk.log_io(), "buffered");
         assert!(disk.free_bytes().unwrap() > 0);
     }
 
@@ -238,13 +276,13 @@ mod tests {
         let temp = TempDir::new();
         let root = temp.path().join("file");
         fs::write(&root, b"x").unwrap();
-        assert!(OsDisk::open_dir(root, LogIo::Blocking).is_err());
+        assert!(OsDisk::open_dir(root, LogIo::Buffered).is_err());
     }
 
     #[test]
     fn the_lock_names_the_process_that_holds_it() {
         let temp = TempDir::new();
-        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Blocking).unwrap();
+        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Buffered).unwrap();
         assert_eq!(disk.lock_holder("LOCK"), None);
         let held = disk.lock("LOCK").unwrap();
         assert_eq!(disk.lock_holder("LOCK"), Some(std::process::id()));
@@ -259,7 +297,7 @@ mod tests {
     fn files_are_readable_by_the_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let temp = TempDir::new();
-        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Blocking).unwrap();
+        let disk = OsDisk::open_dir(temp.path().to_owned(), LogIo::Buffered).unwrap();
         disk.open("f", Open::Create).unwrap();
         assert_eq!(fs::metadata(temp.path().join("f")).unwrap().permissions().mode() & 0o077, 0);
     }

@@ -33,13 +33,9 @@ impl Drop for TempDir {
 /// Runs a test on every kind of disk.
 fn on_every_disk(test: impl Fn(&dyn Disk)) {
     test(&SimDisk::new(1));
-    for log_io in [LogIo::Blocking, LogIo::Auto, LogIo::IoUring] {
+    for log_io in [LogIo::Auto, LogIo::IoUring] {
         let temp = TempDir::new();
-        match OsDisk::open_dir(temp.path().to_owned(), log_io) {
-            Ok(disk) => test(&disk),
-            Err(error) if log_io == LogIo::IoUring => println!("skipped: io_uring is refused here: {error}"),
-            Err(error) => panic!("{log_io:?}: {error}"),
-        }
+        test(&OsDisk::open_dir(temp.path().to_owned(), log_io).unwrap());
     }
 }
 
@@ -50,7 +46,7 @@ fn kind<T>(result: io::Result<T>) -> Option<io::ErrorKind> {
 #[test]
 fn create_refuses_a_name_that_exists_and_the_others_one_that_does_not() {
     on_every_disk(|disk| {
-        for how in [Open::Read, Open::Write, Open::Log] {
+        for how in [Open::Read, Open::Write, Open::Log, Open::Direct] {
             assert_eq!(kind(disk.open("f", how)), Some(io::ErrorKind::NotFound));
         }
         disk.open("f", Open::Create).unwrap();
@@ -82,6 +78,44 @@ fn reads_end_at_the_end_of_the_file_and_gaps_are_zero() {
         file.sync().unwrap();
         assert_eq!(file.write_at(b"", 100).unwrap(), 0);
         assert_eq!(file.len().unwrap(), 8, "an empty write does not extend");
+    });
+}
+
+#[test]
+fn allocated_room_is_zero_and_makes_the_file_longer() {
+    on_every_disk(|disk| {
+        let file = disk.open("f", Open::Create).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        match file.allocate(10_000) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return println!("skipped: {error}"),
+            done => done.unwrap(),
+        }
+        assert_eq!(file.len().unwrap(), 10_000);
+        let mut buf = vec![9; 10_000];
+        file.read_exact_at(&mut buf, 0).unwrap();
+        assert!(&buf[..3] == b"abc" && buf[3..].iter().all(|&byte| byte == 0));
+    });
+}
+
+#[test]
+fn a_direct_file_takes_whole_blocks_only() {
+    on_every_disk(|disk| {
+        disk.open("f", Open::Create).unwrap();
+        let file = match disk.open("f", Open::Direct) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return println!("skipped: {error}"),
+            opened => opened.unwrap(),
+        };
+        let block = file.block() as usize;
+        file.write_all_at(&vec![7; 3 * block], block as u64).unwrap();
+        assert_eq!(file.len().unwrap(), 4 * block as u64);
+        for (len, offset) in [(block, 8), (block - 8, 0), (8, 0), (block + 8, block)] {
+            let error = file.write_at(&vec![1; len], offset as u64).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        }
+        let mut bytes = vec![9; 8];
+        file.read_exact_at(&mut bytes, block as u64 - 4).unwrap();
+        assert_eq!(bytes, [0, 0, 0, 0, 7, 7, 7, 7]);
+        file.sync().unwrap();
     });
 }
 

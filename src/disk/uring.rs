@@ -15,6 +15,7 @@ use io_uring::{IoUring, Probe, opcode, squeue, types};
 use parking_lot::Mutex;
 
 use super::File;
+use super::os::allocate;
 
 /// One operation at a time is in flight on a ring.
 const RING_ENTRIES: u32 = 2;
@@ -124,6 +125,10 @@ impl File for UringFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        allocate(&self.file, len)
     }
 
     fn len(&self) -> io::Result<u64> {

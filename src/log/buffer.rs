@@ -96,6 +96,14 @@ impl Group {
         &self.spans
     }
 
+    /// Puts zeros between two frames of a finished group, or behind its last.
+    pub fn pad(&mut self, at: usize, zeros: usize) {
+        self.bytes.splice(at..at, std::iter::repeat_n(0, zeros));
+        for span in self.spans.iter_mut().filter(|span| span.start >= at) {
+            span.start += zeros;
+        }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -14,6 +14,9 @@
 //! * The salt belongs to the segment and no client ever sees it: bytes inside a value are never taken for a frame.
 //! * Magic, version, features, salt and header CRC keep their places in all versions.
 //!
+//! In a segment whose blocks are larger than 8 bytes, each write is of whole blocks and of none that was written before. The
+//! last frame of a write has a flag that says so: the next frame begins at the next block.
+//!
 //! A frame does not know where it stands; that its LSN and previous CRC fit is checked by the reader.
 
 use crate::codec::{Cursor, Malformed};
@@ -24,7 +27,7 @@ pub const MAGIC: [u8; 4] = *b"DuFr";
 pub const VERSION: u16 = 1;
 pub const HEADER_LEN: usize = 80;
 pub const TRAILER_LEN: usize = 4;
-/// Frames start at multiples of this in their segment.
+/// Frames start at multiples of this in their segment; at least, see [`Flags::PADDED`].
 pub const ALIGN: usize = 8;
 /// Longest payload of a frame; longer records travel in pieces.
 pub const PAYLOAD_MAX: usize = 4 << 20;
@@ -43,6 +46,8 @@ bitflags::bitflags! {
         const EMPTY = 2;
         /// The payload is a piece of one record that is too large for a frame.
         const PIECE = 4;
+        /// Last of a run in a segment of larger blocks: zeros follow to the end of the block, and the next frame begins there.
+        const PADDED = 8;
     }
 }
 

@@ -164,7 +164,7 @@ pub enum LogState {
 /// Figures for INFO.
 #[derive(Debug, Clone)]
 pub struct LogInfo {
-    /// How segments are written: `io_uring`, `pwrite`, `simulated`.
+    /// How the active segment is written: `direct`, `buffered`, `io_uring`, `simulated`.
     pub io: &'static str,
     pub store_id: StoreId,
     pub term: u64,
@@ -245,7 +245,7 @@ impl Log {
     }
 
     /// Called once per scheduling tick by whoever appended. Under `everysec` and `no` writes in place, unless that might
-    /// wait for somebody else; then, and under `always`, wakes the log's thread. `needs_sync`: replies to what was appended
+    /// wait for somebody else or for the medium; then, and under `always`, wakes the log's thread. `needs_sync`: replies to what was appended
     /// wait for `durable_lsn`. Returns `written_lsn` now.
     pub fn flush_tick(&self, needs_sync: bool) -> Lsn {
         let shared = &*self.shared;
@@ -257,8 +257,8 @@ impl Log {
         if append_lsn != shared.written_lsn() && !shared.is_write_stalled() {
             let may_write = !always && !shared.sync_in_flight.load(Ordering::Acquire);
             let wrote = match may_write.then(|| shared.writer.try_lock()).flatten() {
-                Some(mut writer) => writer.write_pending(shared, false),
-                None => Wrote::NeedsRoll,
+                Some(mut writer) if !writer.active.is_direct() => writer.write_pending(shared, false),
+                _ => Wrote::NeedsRoll,
             };
             if !matches!(wrote, Wrote::All | Wrote::Nothing) {
                 shared.wake_writer.wake();
@@ -305,6 +305,7 @@ impl Log {
         self.shared.set_policy(policy);
         self.shared.wake_writer.wake();
         self.shared.wake_sync.wake();
+        self.shared.wake_preparer.wake();
     }
 
     /// Under `everysec`: the oldest unsynced write is older than one second, and replies wait for the sync.
@@ -321,7 +322,7 @@ impl Log {
         let stats = &shared.stats;
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         LogInfo {
-            io: shared.disk.log_io(),
+            io: if get(&stats.block) > frame::ALIGN as u64 { "direct" } else { shared.disk.log_io() },
             store_id: shared.store_id,
             term: shared.term,
             segments: shared.catalog.lock().segments.len() as u64,
@@ -393,7 +394,8 @@ impl Log {
         }
         // From here on the manifest tells where the log ends. Segments that were not begun are never begun: their term is over.
         let end = manifest::SegmentEnd { offset: writer.active.offset, lsn: shared.durable_lsn() };
-        let unused: Vec<u64> = shared.prepared.lock().drain(..).map(|p| p.header.sequence).collect();
+        let mut unused: Vec<u64> = shared.prepared.lock().drain(..).map(|p| p.header.sequence).collect();
+        unused.append(&mut shared.passed_over.lock());
         let told = shared.update_manifest(|manifest| {
             manifest.segments.retain(|s| !unused.contains(&s.sequence));
             if let Some(entry) = manifest.segment_mut(sequence) {

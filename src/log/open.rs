@@ -2,7 +2,7 @@
 //!
 //! Order of what reaches the medium, each step synced before the next begins:
 //!
-//! 1. the new segment, zero-filled;
+//! 1. the new segment, complete;
 //! 2. a manifest with the new term that lists it, as *rewriting* if there are unproven frames to copy into it;
 //! 3. the copied frames; 4. a manifest that ends the old segments where the copy begins and makes the new one part of the log.
 //!
@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Open};
+use crate::disk::{Disk, LogMode, Open};
 use crate::error::StoreError;
 
 use super::manifest::{self, Found, Manifest, SegmentEnd, SegmentEntry};
@@ -23,10 +23,13 @@ use super::scan::{self, Listed, Place, Scanned, Visit, corruption};
 use super::segment::{self, SegmentHeader};
 use super::shared::Start;
 use super::writer::{Active, Writer};
-use super::{LogOptions, Recovered, RecoveryReport, Seed, frame};
+use super::{LogOptions, Policy, Recovered, RecoveryReport, Seed, frame};
 
 const SEGMENT_BYTES_MIN: u64 = 8 << 10;
-const BLOCK: u64 = 4096;
+const BLOCK: u64 = segment::BLOCK_MAX as u64;
+/// A start waits for the zeros of its first segment; the next ones are made in the background, at full size. There is room
+/// for the longest frame.
+const FIRST_FILLED_BYTES_MAX: u64 = 8 << 20;
 
 /// Recovers the log, or makes a new one.
 pub(super) fn open(
@@ -186,9 +189,10 @@ fn holds_frames(disk: &dyn Disk, manifest: &Manifest, sequence: u64) -> Result<b
         if header.store_id != manifest.store_id || header.sequence != sequence {
             return Ok(false);
         }
-        let entry = Prepared { file: file.clone(), header }.entry();
+        let mode = disk.log_mode(false);
+        let entry = Prepared { file: file.clone(), header, mode }.entry();
         let mut window = Window::default();
-        let mut reader = reader::SegmentReader::new(&*file, &mut window, entry, len, 0);
+        let mut reader = reader::SegmentReader::new(&*file, &mut window, entry, header.block, len, 0);
         reader.begins_with_a_frame()
     };
     read().map_err(StoreError::io(format!("read {path}")))
@@ -245,7 +249,7 @@ fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, Stor
                 "{path} is not the file that the manifest lists under this name; put back the right one"
             )));
         }
-        segments.push(Listed { entry: *entry, file, limit: needed });
+        segments.push(Listed { entry: *entry, file, block: header.block, limit: needed });
     }
     Ok(segments)
 }
@@ -271,18 +275,22 @@ fn begin_term(
     manifest.begin_term(scanned.end.lsn);
     manifest.synced_through = manifest.synced_through.max(cut.lsn);
     let copy_bytes = copied_len(scanned);
+    let mode = disk.log_mode(options.policy == Policy::Always);
+    let size_max = if mode == LogMode::Reserved { u64::MAX } else { FIRST_FILLED_BYTES_MAX };
+    let size = options.segment_bytes.min(size_max);
     let header = SegmentHeader {
+        block: frame::ALIGN as u32,
         store_id: manifest.store_id,
         sequence,
         term: manifest.term,
         salt: clock.random_id().map_err(StoreError::io("make a salt"))?,
-        size: options.segment_bytes.max((segment::HEADER_LEN + copy_bytes).next_multiple_of(BLOCK)),
+        size: size.max((segment::HEADER_LEN + copy_bytes).next_multiple_of(BLOCK)),
         created_us: clock.wall_us(),
     };
     let path = segment::path(sequence);
-    let file =
-        segment::create(disk, &header, &mut || true).map_err(StoreError::io(format!("make {path}")))?;
-    let prepared = Prepared { file, header };
+    let (file, header) =
+        segment::create(disk, header, mode, &mut || true).map_err(StoreError::io(format!("make {path}")))?;
+    let prepared = Prepared { file, header, mode };
     let entry = SegmentEntry { first_lsn: Some(cut.lsn), ..prepared.entry() };
 
     let mut copied = Copied { offset: segment::HEADER_LEN, last_crc: 0 };
@@ -292,6 +300,7 @@ fn begin_term(
         manifest.segments.pop();
         let target = rewrite::Target {
             file: &*prepared.file,
+            block: header.block,
             salt: header.salt,
             term: header.term,
             synced_through: cut.lsn,

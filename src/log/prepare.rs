@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::disk::File;
+use crate::disk::{File, LogMode};
 
+use super::frame;
 use super::manifest::SegmentEntry;
+use super::open;
 use super::segment::{self, SegmentHeader};
 use super::shared::{Shared, is_no_space};
 
@@ -21,6 +23,8 @@ const THROTTLE: Duration = Duration::from_millis(2);
 pub(super) struct Prepared {
     pub file: Arc<dyn File>,
     pub header: SegmentHeader,
+    /// What was asked for; the file system may have given less.
+    pub mode: LogMode,
 }
 
 impl Prepared {
@@ -55,16 +59,23 @@ pub(super) enum PrepareStep {
 }
 
 impl Preparer {
-    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] wait. In the background it takes its
-    /// time, and gives up when the log stops.
+    /// Makes one segment, or lists the one that was made, if fewer than [`AHEAD`] of the wanted mode wait. In the background
+    /// it takes its time, and gives up when the log stops.
     pub fn step(&mut self, shared: &Shared, background: bool) -> PrepareStep {
         if shared.is_failed() {
             return PrepareStep::Failed;
         }
-        if shared.prepared.lock().len() >= AHEAD {
+        if let Err(e) = remove_passed_over(shared)
+            && !is_no_space(&e)
+        {
+            shared.fail(format!("take a log segment off the manifest: {e}"));
+            return PrepareStep::Failed;
+        }
+        let mode = shared.wanted_mode();
+        if shared.prepared.lock().iter().filter(|p| p.mode == mode).count() >= AHEAD {
             return PrepareStep::Enough;
         }
-        match self.make(shared, background).and_then(|()| self.list(shared)) {
+        match self.make(shared, mode, background).and_then(|()| self.list(shared)) {
             Ok(()) => {
                 shared.set_prepare_stalled(false);
                 shared.segment_is_ready();
@@ -84,11 +95,12 @@ impl Preparer {
         }
     }
 
-    fn make(&mut self, shared: &Shared, background: bool) -> io::Result<()> {
+    fn make(&mut self, shared: &Shared, mode: LogMode, background: bool) -> io::Result<()> {
         if !self.unlisted.is_empty() {
             return Ok(());
         }
         let header = SegmentHeader {
+            block: frame::ALIGN as u32,
             store_id: shared.store_id,
             sequence: shared.next_sequence.load(Ordering::Relaxed),
             term: shared.term,
@@ -102,10 +114,10 @@ impl Preparer {
             }
             !(background && shared.is_stopping())
         };
-        match segment::create(&*shared.disk, &header, &mut between) {
-            Ok(file) => {
+        match segment::create(&*shared.disk, header, mode, &mut between) {
+            Ok((file, header)) => {
                 shared.next_sequence.fetch_add(1, Ordering::Relaxed);
-                self.unlisted.push_back(Prepared { file, header });
+                self.unlisted.push_back(Prepared { file, header, mode });
                 Ok(())
             }
             Err(e) => {
@@ -134,4 +146,16 @@ impl Preparer {
         shared.prepared.lock().extend(self.unlisted.pop_front());
         Ok(())
     }
+}
+
+/// First off the manifest, then the files: an entry without a file would be missed at the next start.
+fn remove_passed_over(shared: &Shared) -> io::Result<()> {
+    let passed_over = shared.passed_over.lock().clone();
+    if passed_over.is_empty() {
+        return Ok(());
+    }
+    shared.update_manifest(|manifest| manifest.segments.retain(|s| !passed_over.contains(&s.sequence)))?;
+    shared.passed_over.lock().retain(|sequence| !passed_over.contains(sequence));
+    open::reclaim(&*shared.disk, &passed_over, &[]);
+    Ok(())
 }

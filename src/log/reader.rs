@@ -72,6 +72,8 @@ pub enum Step<'a> {
         header: Header,
         payload: &'a [u8],
         offset: u64,
+        /// Where the next frame begins.
+        end: u64,
     },
     /// No frame: blank, or the end of the segment.
     Blank,
@@ -86,6 +88,7 @@ pub struct SegmentReader<'a> {
     file: &'a dyn File,
     window: &'a mut Window,
     entry: SegmentEntry,
+    block: u32,
     /// Frames lie before it.
     limit: u64,
     offset: u64,
@@ -99,11 +102,12 @@ impl<'a> SegmentReader<'a> {
         file: &'a dyn File,
         window: &'a mut Window,
         entry: SegmentEntry,
+        block: u32,
         limit: u64,
         lsn: Lsn,
     ) -> Self {
         window.reset();
-        Self { file, window, entry, limit, offset: segment::HEADER_LEN, lsn, previous_crc: 0 }
+        Self { file, window, entry, block, limit, offset: segment::HEADER_LEN, lsn, previous_crc: 0 }
     }
 
     pub fn offset(&self) -> u64 {
@@ -155,6 +159,10 @@ impl<'a> SegmentReader<'a> {
             return Ok(Step::Bad("the frame's checksum is wrong"));
         };
         self.offset += header.frame_len() as u64;
+        if header.flags.contains(Flags::PADDED) {
+            self.offset = self.offset.next_multiple_of(u64::from(self.block)).min(self.limit);
+        }
+        let end = self.offset;
         self.lsn = header.end_lsn();
         self.previous_crc = crc;
         let payload = &bytes[frame::HEADER_LEN..whole_len - frame::TRAILER_LEN];
@@ -162,7 +170,7 @@ impl<'a> SegmentReader<'a> {
         if empty != payload.is_empty() || (empty && header.records > 0) {
             return Ok(Step::Bad("the frame's flags do not fit its payload"));
         }
-        Ok(Step::Frame { header, payload, offset })
+        Ok(Step::Frame { header, payload, offset, end })
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::disk::File;
 
-use super::frame::{self, Header};
+use super::frame::{self, ALIGN, Flags, Header};
 use super::scan::{Listed, Unproven};
 use super::segment;
 use super::{Lsn, Salt};
@@ -16,6 +16,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// The new segment.
 pub(super) struct Target<'a> {
     pub file: &'a dyn File,
+    pub block: u32,
     pub salt: Salt,
     pub term: u64,
     /// Proven to be synced: where the first frame begins.
@@ -32,7 +33,8 @@ pub(super) struct Copied {
 pub(super) fn copy(segments: &[Listed], frames: &[Unproven], target: &Target<'_>) -> io::Result<Copied> {
     let mut copied = Copied { offset: segment::HEADER_LEN, last_crc: 0 };
     let mut batch = Vec::new();
-    for unproven in frames {
+    let block = target.block as usize;
+    for (i, unproven) in frames.iter().enumerate() {
         let source = &segments[unproven.at.index];
         let mut head = [0; frame::HEADER_LEN];
         source.file.read_exact_at(&mut head, unproven.at.offset)?;
@@ -43,7 +45,11 @@ pub(super) fn copy(segments: &[Listed], frames: &[Unproven], target: &Target<'_>
         let bytes = &mut batch[start..];
         source.file.read_exact_at(&mut bytes[..whole_len], unproven.at.offset)?;
         intact(frame::verify(bytes, &header))?;
+        // All of the copy is one run, however many writes it takes.
+        let is_padded = block > ALIGN && i + 1 == frames.len();
         let header = Header {
+            flags: header.flags.difference(Flags::PADDED)
+                | if is_padded { Flags::PADDED } else { Flags::empty() },
             salt: target.salt,
             term: target.term,
             synced_through: target.synced_through,
@@ -52,11 +58,13 @@ pub(super) fn copy(segments: &[Listed], frames: &[Unproven], target: &Target<'_>
         };
         copied.last_crc = frame::seal(bytes, &header);
         if batch.len() >= BATCH_BYTES {
-            target.file.write_all_at(&batch, copied.offset)?;
-            copied.offset += batch.len() as u64;
-            batch.clear();
+            let whole = batch.len() - batch.len() % block;
+            target.file.write_all_at(&batch[..whole], copied.offset)?;
+            copied.offset += whole as u64;
+            batch.drain(..whole);
         }
     }
+    batch.resize(batch.len().next_multiple_of(block), 0);
     target.file.write_all_at(&batch, copied.offset)?;
     copied.offset += batch.len() as u64;
     Ok(copied)

@@ -26,6 +26,8 @@ pub(super) type Visit<'v> = dyn FnMut(Recovered<'_>) -> Result<(), StoreError> +
 pub(super) struct Listed {
     pub entry: SegmentEntry,
     pub file: Arc<dyn File>,
+    /// From its header.
+    pub block: u32,
     /// Frames lie before this offset.
     pub limit: u64,
 }
@@ -134,23 +136,23 @@ impl Scan<'_> {
         window: &mut Window,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        let Listed { entry, file, limit } = &self.segments[index];
+        let Listed { entry, file, block, limit } = &self.segments[index];
         let path = segment::path(entry.sequence);
         if entry.first_lsn.is_some_and(|first| first != self.lsn) {
             let reason =
                 format!("the segment begins at another LSN than the one before ends at ({})", self.lsn);
             return Err(corruption(path, segment::HEADER_LEN, reason));
         }
-        let mut reader = SegmentReader::new(&**file, window, *entry, *limit, self.lsn);
+        let mut reader = SegmentReader::new(&**file, window, *entry, *block, *limit, self.lsn);
         let mut frames = 0;
         let why = loop {
             let done = self.bytes_before + reader.offset();
             self.progress(done, visit)?;
             match reader.step().map_err(StoreError::io(format!("read {path}")))? {
-                Step::Frame { header, payload, offset } => {
+                Step::Frame { header, payload, offset, end } => {
                     frames += 1;
                     let at = Place { index, offset, lsn: header.first_lsn };
-                    self.frame(&header, payload, at, visit).map_err(|e| e.at(&path, offset))?;
+                    self.frame(&header, payload, at, end, visit).map_err(|e| e.at(&path, offset))?;
                 }
                 Step::Unsupported(text) => {
                     return Err(StoreError::Refused(format!(
@@ -191,7 +193,7 @@ impl Scan<'_> {
         why: &'static str,
         window: &mut Window,
     ) -> Result<u64, StoreError> {
-        let Listed { entry, file, limit } = &self.segments[index];
+        let Listed { entry, file, limit, .. } = &self.segments[index];
         let path = segment::path(entry.sequence);
         let beyond = reader::look_on(&**file, window, entry, end.offset, *limit)
             .map_err(StoreError::io(format!("read {path}")))?;
@@ -246,6 +248,7 @@ impl Scan<'_> {
         header: &Header,
         payload: &[u8],
         at: Place,
+        end: u64,
         visit: &mut Visit<'_>,
     ) -> Result<(), FrameError> {
         self.lsn = header.end_lsn();
@@ -260,9 +263,8 @@ impl Scan<'_> {
             // It only bears witness. Nothing proves that it is on the medium, so the log must not be said to reach behind it.
             return Ok(());
         }
-        self.data_end =
-            Place { index: at.index, offset: at.offset + header.frame_len() as u64, lsn: self.lsn };
-        self.uncommitted_bytes += header.frame_len() as u64;
+        self.data_end = Place { index: at.index, offset: end, lsn: self.lsn };
+        self.uncommitted_bytes += end - at.offset;
         let flags = header.flags;
         if flags.contains(Flags::PIECE) {
             self.pieces.extend_from_slice(payload);

@@ -1,7 +1,7 @@
 //! What the log's users and its threads share: positions, state, the manifest in memory, syncs, publication.
 //!
-//! Lock order: `writer` before `sync_lock`, `manifest_io` before `catalog`; `pending`, `prepared` and `catalog` are held for
-//! memory work only. Whoever wants to know what a sync will cover asks the writer *before* it takes `sync_lock`.
+//! Lock order: `writer` before `sync_lock`, `manifest_io` before `catalog`; `prepared` before `passed_over`; `pending`,
+//! `prepared`, `passed_over` and `catalog` are held for memory work only. Whoever wants to know what a sync will cover asks the writer *before* it takes `sync_lock`.
 //!
 //! Syncs run one at a time: the kernel tells a write-back error to one caller only, and whoever comes after a failed sync
 //! must find the log failed instead of a success that means nothing.
@@ -17,7 +17,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
-use crate::disk::{Disk, File, Lock};
+use crate::disk::{Disk, File, Lock, LogMode};
 
 use super::buffer::Group;
 use super::manifest::{self, Manifest, SegmentEnd};
@@ -73,6 +73,8 @@ pub(super) struct Shared {
     manifest_io: Mutex<()>,
     pub next_sequence: AtomicU64,
     pub prepared: Mutex<VecDeque<Prepared>>,
+    /// Sequences of segments that were prepared and passed over; to be taken off the manifest and removed.
+    pub passed_over: Mutex<Vec<u64>>,
     pub preparer: Mutex<Preparer>,
 
     pub wake_writer: Wakeup,
@@ -104,7 +106,7 @@ impl Shared {
     pub fn new(start: Start) -> Self {
         let Start { disk, clock, lock, options, payload_max, catalog, next_sequence, lsn, writer } = start;
         let stats = Stats::default();
-        stats.sequence.store(writer.active.sequence, Ordering::Relaxed);
+        stats.active_segment(&writer.active);
         Self {
             disk,
             clock,
@@ -134,6 +136,7 @@ impl Shared {
             manifest_io: Mutex::new(()),
             next_sequence: AtomicU64::new(next_sequence),
             prepared: Mutex::new(VecDeque::new()),
+            passed_over: Mutex::new(Vec::new()),
             preparer: Mutex::new(Preparer::default()),
             wake_writer: Wakeup::default(),
             wake_sync: Wakeup::default(),
@@ -361,9 +364,21 @@ impl Shared {
 
     // ---- segments and manifest -------------------------------------------------------------------------------------
 
-    /// The next segment to write, if one is ready.
+    /// How segments should be made and written under the policy of this moment.
+    pub fn wanted_mode(&self) -> LogMode {
+        self.disk.log_mode(self.policy() == Policy::Always)
+    }
+
+    /// The next segment to write, if one is ready: of the wanted mode, or else any. Those before it are passed over, as
+    /// sequences only ascend.
     pub fn take_prepared(&self) -> Option<Prepared> {
-        let next = self.prepared.lock().pop_front();
+        let wanted = self.wanted_mode();
+        let next = {
+            let mut prepared = self.prepared.lock();
+            let skipped = prepared.iter().position(|p| p.mode == wanted).unwrap_or(0);
+            self.passed_over.lock().extend(prepared.drain(..skipped).map(|p| p.header.sequence));
+            prepared.pop_front()
+        };
         self.wake_preparer.wake();
         next
     }

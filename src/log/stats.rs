@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::buffer::Group;
+use super::writer::Active;
 
 /// Groups are counted by the power of two of their records: 1, 2-3, 4-7, ...
 pub const GROUP_SIZES: usize = 20;
@@ -12,6 +13,8 @@ pub const GROUP_SIZES: usize = 20;
 pub(super) struct Stats {
     /// Of the segment that is being written.
     pub sequence: AtomicU64,
+    /// Bytes in a unit of its writes.
+    pub block: AtomicU64,
     pub groups: AtomicU64,
     pub frames: AtomicU64,
     pub records: AtomicU64,
@@ -31,6 +34,11 @@ fn add(counter: &AtomicU64, amount: u64) {
 }
 
 impl Stats {
+    pub fn active_segment(&self, active: &Active) {
+        self.sequence.store(active.sequence, Ordering::Relaxed);
+        self.block.store(u64::from(active.block), Ordering::Relaxed);
+    }
+
     pub fn group_written(&self, group: &Group) {
         let bytes = group.bytes().len() as u64;
         add(&self.frames, group.spans().len() as u64);

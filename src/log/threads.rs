@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
+use crate::disk;
+
 use super::Policy;
 use super::frame;
 use super::prepare::PrepareStep;
@@ -118,6 +120,7 @@ fn syncer(shared: &Shared) {
 }
 
 fn preparer(shared: &Shared) {
+    disk::os::lower_thread_priority();
     let mut retry = Retry(RETRY_MIN);
     while !is_over(shared) {
         let step = shared.preparer.lock().step(shared, true);

@@ -7,13 +7,12 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::disk::File;
+use crate::disk::{File, LogMode};
 
 use super::buffer::{Group, Span};
-use super::frame::{self, Header};
+use super::frame::{self, Flags, Header};
 use super::manifest::SegmentEnd;
 use super::prepare::Prepared;
 use super::shared::{Shared, is_no_space};
@@ -40,6 +39,10 @@ pub(super) enum Wrote {
 pub(super) struct Active {
     pub file: Arc<dyn File>,
     pub sequence: u64,
+    /// What was asked for when it was made.
+    pub mode: LogMode,
+    /// Each write is of whole blocks.
+    pub block: u32,
     salt: Salt,
     size: u64,
     /// Where the next frame goes.
@@ -49,9 +52,14 @@ pub(super) struct Active {
 
 impl Active {
     pub fn new(prepared: Prepared) -> Self {
-        let Prepared { file, header } = prepared;
-        let (sequence, salt, size) = (header.sequence, header.salt, header.size);
-        Self { file, sequence, salt, size, offset: segment::HEADER_LEN, last_crc: 0 }
+        let Prepared { file, header, mode } = prepared;
+        let (sequence, block, salt, size) = (header.sequence, header.block, header.salt, header.size);
+        Self { file, sequence, mode, block, salt, size, offset: segment::HEADER_LEN, last_crc: 0 }
+    }
+
+    /// A write waits for the medium: nothing for a thread that has other work.
+    pub const fn is_direct(&self) -> bool {
+        self.block > frame::ALIGN as u32
     }
 
     /// Goes on behind frames that recovery wrote.
@@ -147,7 +155,7 @@ impl Writer {
                 self.finish_group(shared);
                 return Wrote::All;
             }
-            if self.run.is_none() && !self.begin_run(shared) {
+            if self.run.is_none() && (self.should_change_mode(shared, may_wait) || !self.begin_run(shared)) {
                 if !may_wait {
                     return Wrote::NeedsRoll;
                 }
@@ -169,6 +177,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The policy has changed, and a segment that suits it is ready.
+    fn should_change_mode(&self, shared: &Shared, may_wait: bool) -> bool {
+        let wanted = shared.wanted_mode();
+        may_wait && self.active.mode != wanted && shared.prepared.lock().iter().any(|p| p.mode == wanted)
     }
 
     fn finish_group(&mut self, shared: &Shared) {
@@ -193,15 +207,17 @@ impl Writer {
         let spans: smallvec::SmallVec<[Span; 8]> = spans[..count].iter().copied().collect();
         let synced_through = self.rolled_through.max(shared.durable_lsn());
         let wall_us = shared.clock.wall_us();
+        let block = self.active.block as usize;
         let mut run = Run {
             bytes: start..start,
             spans_end: self.next_span + count,
             last_crc: self.active.last_crc,
             end_lsn: self.next_lsn,
         };
-        for span in spans {
+        for (i, span) in spans.iter().enumerate() {
+            let is_padded = self.active.is_direct() && i + 1 == count;
             let header = Header {
-                flags: span.flags,
+                flags: if is_padded { span.flags | Flags::PADDED } else { span.flags },
                 records: span.records,
                 salt: self.active.salt,
                 term: shared.term,
@@ -215,6 +231,12 @@ impl Writer {
             run.last_crc = frame::seal(&mut self.group.bytes_mut()[span.start..run.bytes.end], &header);
             run.end_lsn = header.end_lsn();
         }
+        if self.active.is_direct() {
+            // There is room: what is left of the segment is whole blocks.
+            let zeros = run.bytes.len().next_multiple_of(block) - run.bytes.len();
+            self.group.pad(run.bytes.end, zeros);
+            run.bytes.end += zeros;
+        }
         self.witnessed = synced_through;
         self.run = Some(run);
         true
@@ -223,10 +245,14 @@ impl Writer {
     /// Writes the rest of the run. What was written before an error stays written.
     fn write_run(&mut self) -> io::Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
+        let block = self.active.block as usize;
         while !run.bytes.is_empty() {
             match self.active.file.write_at(&self.group.bytes()[run.bytes.clone()], self.active.offset) {
+                // Of a block that was written in part all is written again, with the same bytes.
+                Ok(n) if self.active.is_direct() && n < block => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
+                    let n = if self.active.is_direct() { n - n % block } else { n };
                     run.bytes.start += n;
                     self.active.offset += n as u64;
                 }
@@ -253,7 +279,7 @@ impl Writer {
         let end = SegmentEnd { offset: self.active.offset, lsn: self.next_lsn };
         shared.note_roll(self.active.sequence, end, next.header.sequence);
         self.active = Active::new(next);
-        shared.stats.sequence.store(self.active.sequence, Ordering::Relaxed);
+        shared.stats.active_segment(&self.active);
         Wrote::All
     }
 }

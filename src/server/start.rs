@@ -10,8 +10,8 @@ use crate::clock::{Clock, OsClock};
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::config::{AppendFsync, Config, LogIo as LogIoChoice, Name};
-use crate::disk::os::{LogIo, OsDisk};
 use crate::disk::plain;
+use crate::disk::{LogIo, OsDisk};
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
@@ -161,8 +161,9 @@ fn restart(args: &[String]) -> i32 {
 fn open_disk(config: &Config) -> Result<Arc<OsDisk>, String> {
     let log_io = match config.log_io() {
         LogIoChoice::Auto => LogIo::Auto,
+        LogIoChoice::Direct => LogIo::Direct,
+        LogIoChoice::Buffered => LogIo::Buffered,
         LogIoChoice::IoUring => LogIo::IoUring,
-        LogIoChoice::Pwrite => LogIo::Blocking,
     };
     let dir = config.dir();
     let disk = OsDisk::open_dir(dir.clone().into(), log_io);
@@ -244,7 +245,8 @@ async fn load(
     let bells = bells.to_vec();
     store.log.subscribe(Box::new(move || bells.iter().for_each(|bell| bell.ring_from_log())));
     assert!(server.store.set(store).is_ok(), "the store is set once, here");
-    tracing::info!(io = crate::disk::Disk::log_io(&*disk), "ready to accept connections");
+    let io = server.store.get().map_or("", |store| store.log.info().io);
+    tracing::info!(io, "ready to accept connections");
     let expiry = tokio::spawn(expire(server.clone()));
     stop.notified().await;
     expiry.abort();

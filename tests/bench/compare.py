@@ -59,7 +59,7 @@ class Server:
         else:
             command += OPTIONS.duramen_args
             if slow_sync:
-                command += ["--log-io", "pwrite"]
+                command += ["--log-io", "buffered"]
         if slow_sync:
             self.environment["LD_PRELOAD"] = compiled("slow_sync.c", ["-shared", "-fPIC", "-ldl"])
         self.command = command + list(extra)

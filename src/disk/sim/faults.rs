@@ -14,6 +14,8 @@ pub enum OpKind {
     /// `File::sync`.
     Sync,
     SetLen,
+    /// `File::allocate`.
+    Allocate,
     Rename,
     Remove,
     List,
@@ -27,8 +29,8 @@ impl OpKind {
 
     /// Whether it can change what a crash leaves: what `crash_after` counts.
     pub const fn is_mutation(self) -> bool {
-        use OpKind::{Create, CreateDir, Remove, Rename, SetLen, Sync, SyncDir, Write};
-        matches!(self, Create | Write | Sync | SetLen | Rename | Remove | SyncDir | CreateDir)
+        use OpKind::{Allocate, Create, CreateDir, Remove, Rename, SetLen, Sync, SyncDir, Write};
+        matches!(self, Allocate | Create | Write | Sync | SetLen | Rename | Remove | SyncDir | CreateDir)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use super::super::File;
 use super::super::prng::Prng;
 use super::crash::{self, CrashStyle};
@@ -120,20 +122,36 @@ pub(super) struct SimFile {
     path: String,
     inode: u64,
     writable: bool,
+    /// What lengths and offsets of writes must be multiples of.
+    block: u32,
 }
 
 impl SimFile {
     /// The caller has added the handle to the inode.
-    pub(super) fn new(disk: SimDisk, path: &str, inode: u64, writable: bool) -> Self {
-        Self { disk, path: path.to_owned(), inode, writable }
+    pub(super) fn new(disk: SimDisk, path: &str, inode: u64, writable: bool, block: u32) -> Self {
+        Self { disk, path: path.to_owned(), inode, writable, block }
     }
 
     fn check_writable(&self, error: i32) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
     }
 
+    fn change_len(&self, mut state: MutexGuard<'_, State>, len: u64) -> io::Result<()> {
+        if len > FILE_MAX_LEN {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+        let old_len = state.inodes[&self.inode].content().len() as u64;
+        if len.saturating_sub(old_len) > state.room() {
+            return Err(Fault::Enospc.error());
+        }
+        if len != old_len {
+            state.inode(self.inode).change(Change::SetLen(len));
+        }
+        Ok(())
+    }
+
     /// Waits while syncs are held; an error if the disk stops meanwhile.
-    fn wait_for_release(&self, state: &mut parking_lot::MutexGuard<'_, State>) -> io::Result<()> {
+    fn wait_for_release(&self, state: &mut MutexGuard<'_, State>) -> io::Result<()> {
         state.held_syncs += 1;
         self.disk.shared.changed.notify_all();
         while state.holding_syncs && state.passes == 0 && state.faults.check_stopped().is_ok() {
@@ -158,6 +176,10 @@ impl File for SimFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.check_writable(libc::EBADF)?;
+        let block = u64::from(self.block);
+        if !offset.is_multiple_of(block) || !(buf.len() as u64).is_multiple_of(block) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         let (mut state, permit) = self.disk.begin_with_permit(OpKind::Write, &self.path)?;
         let mut len = buf.len();
         match permit {
@@ -185,18 +207,20 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.check_writable(libc::EINVAL)?;
-        let mut state = self.disk.begin(OpKind::SetLen, &self.path)?;
-        if len > FILE_MAX_LEN {
-            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        self.change_len(self.disk.begin(OpKind::SetLen, &self.path)?, len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.check_writable(libc::EBADF)?;
+        let state = self.disk.begin(OpKind::Allocate, &self.path)?;
+        if !state.has_allocate {
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let old_len = state.inodes[&self.inode].content().len() as u64;
-        if len.saturating_sub(old_len) > state.room() {
-            return Err(Fault::Enospc.error());
-        }
-        if len != old_len {
-            state.inode(self.inode).change(Change::SetLen(len));
-        }
-        Ok(())
+        self.change_len(state, len)
+    }
+
+    fn block(&self) -> u32 {
+        self.block
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::prng::Prng;
-use super::{Disk, File, Lock, Open};
+use super::{Disk, File, Lock, LogIo, LogMode, Open};
 pub use crash::CrashStyle;
 pub use faults::{Fault, FaultRule, OpKind};
 use faults::{Faults, Permit};
@@ -52,6 +52,9 @@ struct State {
     locks: BTreeSet<String>,
     faults: Faults,
     capacity: Option<u64>,
+    log_io: LogIo,
+    has_direct: bool,
+    has_allocate: bool,
     holding_syncs: bool,
     /// Syncs that have begun and wait to be released.
     held_syncs: usize,
@@ -80,6 +83,9 @@ impl SimDisk {
             locks: BTreeSet::new(),
             faults: Faults::default(),
             capacity,
+            log_io: LogIo::Auto,
+            has_direct: true,
+            has_allocate: true,
             holding_syncs: false,
             held_syncs: 0,
             passes: 0,
@@ -96,7 +102,7 @@ impl SimDisk {
         let kept = names.inodes();
         let inodes = state.inodes.iter().filter(|(id, _)| kept.contains(id));
         let inodes = inodes.map(|(&id, inode)| (id, inode.after_crash(style, &mut prng))).collect();
-        Self::from_parts(prng, inodes, state.next_inode, names, state.capacity)
+        Self::from_parts(prng, inodes, state.next_inode, names, state.capacity).like(&state)
     }
 
     /// The disk after SIGKILL at this moment: an independent disk without locks, faults and holds, its counters at zero. Everything
@@ -110,7 +116,8 @@ impl SimDisk {
             state.next_inode,
             state.names.clone(),
             state.capacity,
-        );
+        )
+        .like(&state);
         disk.state().collect_garbage();
         disk
     }
@@ -158,6 +165,29 @@ impl SimDisk {
     /// The size of the medium; `None` for no limit. Files count with their length, names are free.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
+    }
+
+    /// Of what kind log segments are to be ([`LogIo::Auto`] at first).
+    pub fn set_log_io(&self, log_io: LogIo) {
+        self.state().log_io = log_io;
+    }
+
+    /// Whether files can be opened for direct I/O, and room can be reserved: both at first.
+    pub fn set_abilities(&self, direct: bool, allocate: bool) {
+        let mut state = self.state();
+        state.has_direct = direct;
+        state.has_allocate = allocate;
+    }
+
+    /// With the settings of another disk.
+    fn like(self, other: &State) -> Self {
+        {
+            let mut state = self.state();
+            state.log_io = other.log_io;
+            state.has_direct = other.has_direct;
+            state.has_allocate = other.has_allocate;
+        }
+        self
     }
 
     /// From now on every `File::sync` waits for its release before it has any effect; the writes it covers are those that had
@@ -281,6 +311,10 @@ impl Disk for SimDisk {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn File>> {
         let kind = if how == Open::Create { OpKind::Create } else { OpKind::Open };
         let mut state = self.begin(kind, path)?;
+        if how == Open::Direct && !state.has_direct {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let block = if how == Open::Direct { SECTOR_LEN as u32 } else { 1 };
         let inode = if how == Open::Create {
             state.names.check_free(path)?;
             let inode = state.new_inode();
@@ -290,7 +324,7 @@ impl Disk for SimDisk {
             state.names.file(path)?
         };
         state.inode(inode).add_handle();
-        Ok(Arc::new(SimFile::new(self.clone(), path, inode, how != Open::Read)))
+        Ok(Arc::new(SimFile::new(self.clone(), path, inode, how != Open::Read, block)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -337,6 +371,10 @@ impl Disk for SimDisk {
         let state = self.state();
         state.faults.check_stopped()?;
         Ok(state.free_bytes())
+    }
+
+    fn log_mode(&self, sync_each: bool) -> LogMode {
+        self.state().log_io.mode(sync_each, true)
     }
 
     fn log_io(&self) -> &'static str {

@@ -225,13 +225,14 @@ fn the_nth_operation_fails_once_or_for_good() {
 #[test]
 fn every_kind_of_operation_can_fail() {
     type Run = fn(&SimDisk, &dyn File) -> io::Result<()>;
-    let runs: [(OpKind, Run); 12] = [
+    let runs: [(OpKind, Run); 13] = [
         (OpKind::Open, |disk, _| disk.open("f", Open::Read).map(drop)),
         (OpKind::Create, |disk, _| disk.open("g", Open::Create).map(drop)),
         (OpKind::Read, |_, file| file.read_at(&mut [0], 0).map(drop)),
         (OpKind::Write, |_, file| file.write_at(b"x", 0).map(drop)),
         (OpKind::Sync, |_, file| file.sync()),
         (OpKind::SetLen, |_, file| file.set_len(7)),
+        (OpKind::Allocate, |_, file| file.allocate(8)),
         (OpKind::Rename, |disk, _| disk.rename("f", "h")),
         (OpKind::List, |disk, _| disk.list("").map(drop)),
         (OpKind::SyncDir, |disk, _| disk.sync_dir("")),

@@ -11,6 +11,8 @@ struct Life {
     durable_lsn: Lsn,
 }
 
+const POLICIES: [Policy; 3] = [Policy::Always, Policy::EverySec, Policy::No];
+
 const STYLES: [CrashStyle; 4] =
     [CrashStyle::LoseAll, CrashStyle::KeepAll, CrashStyle::Random, CrashStyle::RandomWithGarbage];
 
@@ -31,6 +33,9 @@ fn live(opened: Opened, seed: u64, groups: u64) -> Life {
             bench.log.step();
         }
         bench.clock.advance(Duration::from_millis(prng.below(300)));
+        if prng.chance(1, 12) {
+            bench.log.set_policy(POLICIES[prng.below(3) as usize]);
+        }
     }
     if prng.chance(1, 2) {
         let _ = bench.log.shutdown();
@@ -48,13 +53,13 @@ fn check(disk: &SimDisk, policy: Policy, life: &Life, kept: Lsn, context: &str) 
     opened
 }
 
-fn sweep(policy: Policy, stride: u64) {
-    let disk = SimDisk::new(7);
+fn sweep(policy: Policy, log_io: LogIo, stride: usize) {
+    let disk = disk_with(7, log_io);
     live(open(&disk, policy), 11, 40);
     let operations = disk.mutations();
     assert!(operations > 200, "{operations}");
-    for stop in (0..operations).step_by(stride as usize) {
-        let disk = SimDisk::new(7);
+    for stop in (0..operations).step_by(stride) {
+        let disk = disk_with(7, log_io);
         disk.crash_after(stop);
         let Ok(opened) = try_open(&disk, options(policy)) else {
             for style in STYLES {
@@ -85,17 +90,21 @@ fn sweep(policy: Policy, stride: u64) {
 
 #[test]
 fn under_always_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::Always, 1);
+    sweep(Policy::Always, LogIo::Auto, 1);
+    sweep(Policy::Always, LogIo::Buffered, 3);
 }
 
 #[test]
 fn under_everysec_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::EverySec, 1);
+    sweep(Policy::EverySec, LogIo::Auto, 1);
+    sweep(Policy::EverySec, LogIo::Direct, 3);
 }
 
 #[test]
 fn under_no_nothing_durable_is_lost_at_any_operation() {
-    sweep(Policy::No, 1);
+    sweep(Policy::No, LogIo::Auto, 1);
+    sweep(Policy::No, LogIo::Direct, 3);
+    sweep(Policy::No, LogIo::IoUring, 5);
 }
 
 /// What a start has shown, a crash must not take back; not even when the start itself was the second, third ... attempt.
@@ -103,8 +112,8 @@ fn under_no_nothing_durable_is_lost_at_any_operation() {
 fn crashes_during_recovery_lose_nothing_and_what_was_shown_stays() {
     for seed in 0..400 {
         let mut prng = Prng::new(seed);
-        let policy = [Policy::Always, Policy::EverySec, Policy::No][prng.below(3) as usize];
-        let mut disk = SimDisk::new(seed);
+        let policy = POLICIES[prng.below(3) as usize];
+        let mut disk = disk_with(seed, [LogIo::Auto, LogIo::Direct, LogIo::Buffered][prng.below(3) as usize]);
         let mut life = live(open(&disk, policy), seed, 8);
         // What the kernel still holds; a power loss leaves what is on the medium.
         let mut held = life.written_lsn;
@@ -116,6 +125,8 @@ fn crashes_during_recovery_lose_nothing_and_what_was_shown_stays() {
                 disk = disk.crash(prng.next_u64(), STYLES[prng.below(4) as usize]);
                 held = life.durable_lsn;
             }
+            // The next start may find another choice than the last one.
+            disk.set_log_io([LogIo::Auto, LogIo::Direct, LogIo::Buffered][prng.below(3) as usize]);
             disk.crash_after(prng.below(40));
             match try_open(&disk, options(policy)) {
                 Err(e) => assert!(disk.has_crashed(), "{context}: {e}"),
@@ -135,7 +146,11 @@ fn crashes_during_recovery_lose_nothing_and_what_was_shown_stays() {
 
 #[test]
 fn a_record_over_several_frames_is_whole_or_absent() {
-    let disk = SimDisk::new(3);
+    WAYS.into_iter().for_each(pieces_are_whole_or_absent);
+}
+
+fn pieces_are_whole_or_absent(way: LogIo) {
+    let disk = disk_with(3, way);
     let bench = open(&disk, Policy::EverySec).bench;
     bench.write(b"before");
     let before = bench.log.append_lsn();
@@ -147,7 +162,7 @@ fn a_record_over_several_frames_is_whole_or_absent() {
     assert!(operations > 4, "pieces in several segments");
     let mut cuts = 0;
     for stop in 0..operations {
-        let disk = SimDisk::new(3);
+        let disk = disk_with(3, way);
         let bench = open(&disk, Policy::EverySec).bench;
         bench.write(b"before");
         bench.log.demand_sync(before);
