@@ -546,12 +546,21 @@ impl Connection {
         let Some(store) = self.worker.server.store.get() else { return };
         let durable = store.log.durable_lsn() >= wait.lsn;
         let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        if (durable && wait.replicas == 0) || over {
+        let failure = match store.log.state() {
+            LogState::Failed { reason } if !durable => Some(reason),
+            _ => None,
+        };
+        if (durable && wait.replicas == 0) || over || failure.is_some() {
             let mut outbox = self.line.outbox.borrow_mut();
             let mut reply = Reply::new(&mut outbox.bytes, self.session.proto);
-            reply.array(2);
-            reply.integer(i64::from(durable));
-            reply.integer(0);
+            if let Some(reason) = failure {
+                // No sync will come: without a time-out this would wait for ever.
+                reply.error(run::log_failed(&reason).text());
+            } else {
+                reply.array(2);
+                reply.integer(i64::from(durable));
+                reply.integer(0);
+            }
             drop(outbox);
             self.worker.due(&self.line, false);
             self.process(cx);
