@@ -3,12 +3,13 @@
 //!
 //! Each connection has keys of its own, so its whole state after a crash must be that after some prefix of what it sent: one
 //! that contains every acknowledged operation. A transaction is one operation, whole or absent. One counter is shared by
-//! all: no value that anybody was shown may be taken back.
+//! all: no value that anybody was shown may be taken back. Nor may what those were shown who only looked (`shown.rs`).
 //!
 //! Rounds alternate between `appendfsync always` and `everysec`; half of the connections ask for `CLIENT DURABILITY always`.
 //! `KILL9_ROUNDS` (default 10), `KILL9_SEED`. The kill comes at a moment of its own choosing: a seed repeats the commands only.
 
 mod model;
+mod shown;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use model::{Expected, Operation, State};
+use shown::Shown;
 use support::client::{Client, Value};
 use support::random::Random;
 use support::{Options, Server, notation};
@@ -24,6 +26,9 @@ use support::{Options, Server, notation};
 const CONNECTIONS: usize = 6;
 /// Longest pipeline, in operations.
 const PIPELINE_MAX: u64 = 64;
+/// Connections that raise the counters of `shown.rs`, and that read them.
+const GROWERS: usize = 2;
+const WATCHERS: usize = 3;
 const SHARED: &str = "shared:counter";
 
 #[test]
@@ -50,6 +55,7 @@ struct Loop {
     /// What each connection's keys hold, as found after the last start.
     states: Vec<State>,
     shared: i64,
+    shown: Shown,
     acknowledged: u64,
     lost: u64,
     failed_starts: u64,
@@ -74,6 +80,7 @@ impl Loop {
             server: Server::start(Options::default().directive("appendfsync", "always")),
             states: vec![State::default(); CONNECTIONS],
             shared: 0,
+            shown: Shown::default(),
             acknowledged: 0,
             lost: 0,
             failed_starts: 0,
@@ -97,6 +104,10 @@ impl Loop {
         }
         let mut client = self.server.client();
         self.compare_shared(round, &sent, &mut client);
+        if let Some(what) = self.shown.taken_back(&mut client) {
+            self.lost += 1;
+            self.complaints.push(format!("round {round}: {what}"));
+        }
         for (connection, sent) in sent.into_iter().enumerate() {
             self.acknowledged += sent.acknowledged as u64;
             if let Some(complaint) = &sent.complaint {
@@ -117,8 +128,22 @@ impl Loop {
                 (connection, client, self.states[connection].clone(), Random::seeded(self.random.next()))
             })
             .collect();
+        let mut others = Vec::new();
+        for number in 0..GROWERS + WATCHERS {
+            let mut client = server.client();
+            if number % 2 == 1 {
+                let _ = client.call(["CLIENT", "DURABILITY", "always"]);
+            }
+            let run = if number < GROWERS { Shown::grow } else { Shown::watch };
+            others.push((run, client, Random::seeded(self.random.next())));
+        }
+        let shown = &mut self.shown;
         thread::scope(|scope| {
             let progress = &progress;
+            let others: Vec<_> = others
+                .into_iter()
+                .map(|(run, client, random)| scope.spawn(move || run(client, random)))
+                .collect();
             let spawn = |(connection, client, state, random)| {
                 scope.spawn(move || load(connection, client, state, random, round, progress))
             };
@@ -131,6 +156,7 @@ impl Loop {
                 thread::sleep(Duration::from_millis(1));
             }
             server.kill9();
+            others.into_iter().for_each(|thread| shown.merge(&thread.join().expect("load does not panic")));
             running.into_iter().map(|thread| thread.join().expect("load does not panic")).collect()
         })
     }

@@ -28,19 +28,25 @@ const REDIS_SERVER: &str = "/usr/bin/redis-server";
 pub struct Options {
     program: PathBuf,
     directives: Vec<(String, String)>,
+    environment: Vec<(String, PathBuf)>,
     unix_socket: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program: program_under_test(), directives: Vec::new(), unix_socket: false }
+        Self {
+            program: program_under_test(),
+            directives: Vec::new(),
+            environment: Vec::new(),
+            unix_socket: false,
+        }
     }
 }
 
 impl Options {
     /// The reference: Debian's redis-server, in memory only.
     pub fn oracle() -> Self {
-        Self { program: PathBuf::from(REDIS_SERVER), directives: Vec::new(), unix_socket: false }
+        Self { program: PathBuf::from(REDIS_SERVER), ..Self::default() }
             .directive("appendonly", "no")
             // A generator gone wrong must not take the machine with it.
             .directive("maxmemory", "4gb")
@@ -54,6 +60,12 @@ impl Options {
 
     pub fn unix_socket(mut self) -> Self {
         self.unix_socket = true;
+        self
+    }
+
+    /// A variable in the server's environment.
+    pub fn environment(mut self, name: &str, value: impl Into<PathBuf>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -194,6 +206,7 @@ impl Server {
         for (name, value) in &self.options.directives {
             command.arg(format!("--{name}")).arg(value);
         }
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stderr(log.try_clone().map_err(|e| e.to_string())?).stdout(log);
         let child = command.spawn().map_err(|e| format!("{}: {e}", self.options.program.display()))?;
         self.child = Some(child);
