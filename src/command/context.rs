@@ -97,6 +97,8 @@ pub struct Ctx<'a> {
     pub woken_by: Option<Box<[u8]>>,
     /// Set by WAITAOF: (position, time-out, replicas asked for).
     pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
+    /// A key was found whose time has come, and it was left where it is.
+    hides_expired: bool,
     held: Held<'a>,
     /// The command's keys with their places, found by address.
     keys: SmallVec<[KeyRef<'a>; 2]>,
@@ -123,6 +125,7 @@ impl<'a> Ctx<'a> {
             block: None,
             woken_by: None,
             wait_durable: None,
+            hides_expired: false,
             held,
             keys,
         }
@@ -178,8 +181,10 @@ impl<'a> Ctx<'a> {
         self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
         let expire_at = self.peek(space, &place)?.expire_at();
         if expire_at.is_some_and(|at| at <= self.now_ms) {
-            if self.may_expire {
+            if self.may_remove_expired() {
                 self.expire_in(db, key);
+            } else {
+                self.hides_expired = true;
             }
             return None;
         }
@@ -199,6 +204,11 @@ impl<'a> Ctx<'a> {
     /// Seconds, cut to 24 bits: what an entry remembers of its last access.
     fn access_clock(&self) -> u32 {
         (self.now_ms / 1000) as u32 & 0xff_ffff
+    }
+
+    /// Whether what is due may be removed by a logged op. A clock that was set a moment ago, before expiry noticed, says no.
+    pub fn may_remove_expired(&self) -> bool {
+        self.may_expire && !self.server.clock_has_jumped()
     }
 
     /// Removes a key whose time has come, as an op of its own.
@@ -270,6 +280,9 @@ impl<'a> Ctx<'a> {
     pub fn apply_in(&mut self, db: u32, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
+        if self.hides_expired {
+            self.clear_hidden(db, space, &place);
+        }
         self.held.apply(space, &place, &op).map_err(|misfit| {
             tracing::error!(
                 command = self.command.name,
@@ -284,6 +297,17 @@ impl<'a> Ctx<'a> {
             self.touched(db, space, &to);
         }
         Ok(())
+    }
+
+    /// A key that was taken for absent is about to be made anew: what is left of the old one must not show through.
+    #[cold]
+    fn clear_hidden(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) {
+        let expire_at = self.peek(space, place).and_then(Entry::expire_at);
+        if expire_at.is_some_and(|at| at <= self.now_ms) {
+            self.hides_expired = false;
+            self.expire_in(db, place.bytes);
+            self.hides_expired = true;
+        }
     }
 
     /// After a change: the gate, those who watch, those who wait.

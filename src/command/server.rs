@@ -1,6 +1,6 @@
 //! What all connections share. Handlers reach it through their context; sockets are not in here.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ pub struct Loading {
     pub records: AtomicU64,
     pub started_ms: AtomicU64,
 }
+
+/// Time may run ahead of the monotonic clock by this much before it is taken for a jump.
+const CLOCK_JUMP_MS: i64 = 60_000;
 
 /// Called with the name of each directive that CONFIG SET changed. An error says why the new value cannot be used.
 pub type OnConfig = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
@@ -62,6 +65,8 @@ pub struct Server {
     pub time_floor_ms: AtomicU64,
     /// The clock jumped: what is due is hidden, not removed.
     pub expiry_suspended: AtomicBool,
+    /// How far the time was ahead of the monotonic clock when expiry last looked, in milliseconds; not known before that.
+    clock_lead_ms: AtomicI64,
     /// DEBUG SET-ACTIVE-EXPIRE: whether keys whose time has come are looked for.
     pub active_expire: AtomicBool,
     /// A keyspace without keys, for the commands that work while the store is loading.
@@ -94,6 +99,7 @@ impl Server {
             started: clock.monotonic(),
             time_floor_ms: AtomicU64::new(0),
             expiry_suspended: AtomicBool::new(false),
+            clock_lead_ms: AtomicI64::new(i64::MAX),
             active_expire: AtomicBool::new(true),
             no_keys: Keyspace::new(config.databases() as u32, 0),
             shutdown: Mutex::new(None),
@@ -116,6 +122,20 @@ impl Server {
     #[inline]
     pub fn not_before_the_log(&self, wall_ms: u64) -> u64 {
         wall_ms.max(self.time_floor_ms.load(Relaxed))
+    }
+
+    fn lead_ms(&self) -> i64 {
+        self.now_ms() as i64 - self.clock.monotonic().as_millis() as i64
+    }
+
+    /// The time has run ahead of the monotonic clock since expiry last looked: somebody set the clock.
+    pub fn clock_has_jumped(&self) -> bool {
+        self.lead_ms() > self.clock_lead_ms.load(Relaxed).saturating_add(CLOCK_JUMP_MS)
+    }
+
+    /// From here on the clock as it stands is taken for right.
+    pub fn note_clock(&self) {
+        self.clock_lead_ms.store(self.lead_ms(), Relaxed);
     }
 
     pub fn uptime(&self) -> Duration {

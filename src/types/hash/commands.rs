@@ -29,7 +29,8 @@ pub(super) fn hash_for_writing<'c>(
     key: &[u8],
 ) -> Result<Option<&'c Hash>, CommandError> {
     let now_ms = ctx.now_ms;
-    if ctx.may_expire && hash_quietly(ctx, key)?.is_some_and(|hash| hash.has_expired(now_ms)) {
+    let expired = ctx.may_expire && hash_quietly(ctx, key)?.is_some_and(|hash| hash.has_expired(now_ms));
+    if expired && ctx.may_remove_expired() {
         remove_expired(ctx, key)?;
     }
     hash_quietly(ctx, key)
