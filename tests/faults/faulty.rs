@@ -118,6 +118,15 @@ impl Faulty {
         self.info(field).parse().unwrap_or_else(|_| panic!("{field} is {:?}", self.info(field)))
     }
 
+    /// The syncs and renames so far, in order: `sync log/00000001.log`, `rename MANIFEST-a`, `sync .` (the data directory).
+    pub fn trace(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.control.join("trace")).expect("the shim writes it");
+        let root = fs::canonicalize(self.server.data_dir()).expect("the data directory is there");
+        let root = root.to_str().expect("the test directory's name is text");
+        let line = |line: &str| line.replace(&format!("{root}/"), "").replace(root, ".");
+        text.lines().map(line).collect()
+    }
+
     /// How often a command has been executed.
     pub fn calls(&self, command: &str) -> u64 {
         let line = self.info(&format!("cmdstat_{command}"));

@@ -7,6 +7,7 @@ mod faulty;
 mod full_disk;
 mod levels;
 mod limits;
+mod order;
 mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,6 +5,7 @@
  *   sync_is_stuck   fdatasync and fsync wait before they begin; whoever waits says so by making the file `somebody_waits`
  *   no_space        pwrite and its kin, fallocate and posix_fallocate return ENOSPC
  *
+ * Every sync that succeeded, of whatever file or folder, and every rename is noted in the file `trace` there, one a line.
  * It sees calls through libc only: io_uring passes it by. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,6 +45,27 @@ static void announce(void) {
     if (fd >= 0) close(fd);
 }
 
+static void note(const char *what, const char *of) {
+    char path[1024], line[1200];
+    int length = snprintf(line, sizeof line, "%s %s\n", what, of);
+    if (length >= (int)sizeof line || !control_path(path, sizeof path, "trace")) return;
+    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    if (write(fd, line, length) != length) abort();
+    close(fd);
+}
+
+static int after_sync(int fd, int result) {
+    char link[64], path[1024];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (result == 0 && length > 0) {
+        path[length] = 0;
+        note("sync", path);
+    }
+    return result;
+}
+
 /* 0: go on; else the call fails. */
 static int before_sync(int fd) {
     if (!is_segment(fd)) return 0;
@@ -67,7 +89,7 @@ static int before_write(int fd) {
         if (!real) real = REAL(name);                  \
         int fault = before_sync(fd);                   \
         if (fault) { errno = fault; return -1; }       \
-        return real(fd);                               \
+        return after_sync(fd, real(fd));               \
     }
 SYNC(fdatasync)
 SYNC(fsync)
@@ -98,3 +120,10 @@ ALLOCATE(fallocate, (int fd, int mode, off_t at, off_t size), (fd, mode, at, siz
 ALLOCATE(fallocate64, (int fd, int mode, off64_t at, off64_t size), (fd, mode, at, size), -1)
 ALLOCATE(posix_fallocate, (int fd, off_t at, off_t size), (fd, at, size), ENOSPC)
 ALLOCATE(posix_fallocate64, (int fd, off64_t at, off64_t size), (fd, at, size), ENOSPC)
+
+int rename(const char *from, const char *to) {
+    static int (*real)(const char *, const char *);
+    if (!real) real = REAL(rename);
+    note("rename", to);
+    return real(from, to);
+}
