@@ -30,9 +30,10 @@ fn a_careful_connection_demands_a_sync_under_every_policy() {
     assert!(is_all_synced(&faulty));
 }
 
+/// Not under `everysec`: there, on a machine that stands still for a second, the sync is late and everybody waits.
 #[test]
 fn each_connection_waits_at_its_own_level() {
-    let faulty = Faulty::start("everysec");
+    let faulty = Faulty::start("no");
     let mut careful = faulty.careful_client();
     let mut popper = faulty.careful_client();
     popper.queue(["BLPOP", "queue", "0"]);
