@@ -27,6 +27,8 @@ pub const COPIES: [&str; 2] = ["MANIFEST-a", "MANIFEST-b"];
 const MAGIC: [u8; 8] = *b"DURAMANI";
 pub const VERSION: u16 = 1;
 const SEGMENT_LEN: usize = 8 + 16 + 8 + 8 + 1 + 8 + 8 + 8;
+/// Counters and positions stay below this for longer than any machine lives.
+pub(super) const NUMBER_MAX: u64 = 1 << 60;
 /// A manifest is a few hundred bytes per segment; a larger file is not one.
 const LEN_MAX: u64 = 256 << 20;
 
@@ -152,7 +154,24 @@ impl Manifest {
             manifest.sections.push(Section { tag, bytes: cursor.take(len)?.to_vec() });
         }
         cursor.finish()?;
+        manifest.check()?;
         Ok(manifest)
+    }
+
+    /// Refuses numbers that no store can have reached: nothing that counts on from them can overflow.
+    fn check(&self) -> Result<(), Malformed> {
+        let segments = || self.segments.iter();
+        let ends = segments().filter_map(|s| s.end).flat_map(|end| [end.offset, end.lsn]);
+        let counters = segments().flat_map(|s| [s.sequence, s.term, s.size, s.first_lsn.unwrap_or(0)]);
+        let own = [self.generation, self.term, self.synced_through];
+        if own.into_iter().chain(counters).chain(ends).any(|number| number > NUMBER_MAX) {
+            return Err(Malformed("a number that no store can have reached"));
+        }
+        if segments().any(|s| s.end.map_or(s.size, |end| end.offset.min(s.size)) < super::segment::HEADER_LEN)
+        {
+            return Err(Malformed("a segment that ends within its own header"));
+        }
+        Ok(())
     }
 
     /// A term that wrote nothing leaves no trace in the history.

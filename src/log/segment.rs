@@ -55,7 +55,7 @@ pub fn path(sequence: u64) -> String {
 pub fn sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".log")?;
     let plain = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
+    plain.then(|| digits.parse().ok()).flatten().filter(|&sequence| sequence <= super::manifest::NUMBER_MAX)
 }
 
 impl SegmentHeader {

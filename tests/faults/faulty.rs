@@ -11,7 +11,7 @@ use crate::support::client::{Client, Value};
 use crate::support::{Options, Server};
 
 /// The `log-io` that goes through libc, where the shim stands.
-const PLAIN_SYSTEM_CALLS: &str = "pwrite";
+const PLAIN_SYSTEM_CALLS: &str = "buffered";
 /// After so long a test that waits for something has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to look for a reply that must not come. A server that works never sends it, however long one looks.
