@@ -436,7 +436,11 @@ impl WordsRule {
             Self::Addresses if words.len() > BIND_ADDRESSES_MAX => {
                 return Err("Too many bind addresses specified.".into());
             }
-            Self::Addresses => {}
+            Self::Addresses => {
+                // An empty word names no address; alone, it means none at all.
+                let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+                return Ok(Value::Text(words.join(" ")));
+            }
             Self::Percentiles => {
                 for word in words {
                     let percentile: f64 =

@@ -305,11 +305,14 @@ pub fn replace(disk: &dyn Disk, manifest: &mut Manifest) -> io::Result<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
 
     fn entry() -> impl Strategy<Value = SegmentEntry> {
-        let end = prop::option::of((any::<u64>(), any::<u64>()));
-        (any::<[u8; 16]>(), any::<u64>(), any::<u64>(), prop::option::of(any::<u64>()), end, any::<bool>())
-            .prop_map(|(salt, term, size, first_lsn, end, rewriting)| SegmentEntry {
+        let number = || 0..=NUMBER_MAX;
+        let size = || super::super::segment::HEADER_LEN..=NUMBER_MAX;
+        let end = prop::option::of((size(), number()));
+        (any::<[u8; 16]>(), number(), size(), prop::option::of(number()), end, any::<bool>()).prop_map(
+            |(salt, term, size, first_lsn, end, rewriting)| SegmentEntry {
                 sequence: 0,
                 salt,
                 term,
@@ -317,31 +320,49 @@ mod tests {
                 first_lsn,
                 end: end.map(|(offset, lsn)| SegmentEnd { offset, lsn }),
                 rewriting,
-            })
+            },
+        )
     }
 
     fn manifest() -> impl Strategy<Value = Manifest> {
         let terms = prop::collection::vec((any::<u64>(), any::<u64>()), 0..4);
         let sections = prop::collection::vec((any::<u32>(), any::<Vec<u8>>()), 0..3);
-        (any::<[u64; 4]>(), any::<[u8; 16]>(), terms, prop::collection::vec(entry(), 0..5), sections)
-            .prop_map(
-                |([generation, seed, term, synced_through], store_id, terms, mut segments, sections)| {
-                    segments.iter_mut().zip(3..).for_each(|(s, sequence)| s.sequence = sequence);
-                    Manifest {
-                        generation,
-                        store_id,
-                        seed: Seed(seed),
-                        term,
-                        synced_through,
-                        terms: terms
-                            .into_iter()
-                            .map(|(term, first_lsn)| TermStart { term, first_lsn })
-                            .collect(),
-                        segments,
-                        sections: sections.into_iter().map(|(tag, bytes)| Section { tag, bytes }).collect(),
-                    }
-                },
-            )
+        let own = (0..=NUMBER_MAX, any::<u64>(), 0..=NUMBER_MAX, 0..=NUMBER_MAX);
+        (own, any::<[u8; 16]>(), terms, prop::collection::vec(entry(), 0..5), sections).prop_map(
+            |((generation, seed, term, synced_through), store_id, terms, mut segments, sections)| {
+                segments.iter_mut().zip(3..).for_each(|(s, sequence)| s.sequence = sequence);
+                Manifest {
+                    generation,
+                    store_id,
+                    seed: Seed(seed),
+                    term,
+                    synced_through,
+                    terms: terms.into_iter().map(|(term, first_lsn)| TermStart { term, first_lsn }).collect(),
+                    segments,
+                    sections: sections.into_iter().map(|(tag, bytes)| Section { tag, bytes }).collect(),
+                }
+            },
+        )
+    }
+
+    #[test]
+    fn numbers_that_no_store_can_have_reached_are_refused() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let good = manifest().new_tree(&mut runner).unwrap().current();
+        let entry = entry().new_tree(&mut runner).unwrap().current();
+        let spoilt: [&dyn Fn(&mut Manifest); 4] = [
+            &|m| m.term = u64::MAX,
+            &|m| m.generation = u64::MAX,
+            &|m| m.segments = vec![SegmentEntry { sequence: u64::MAX, ..entry }],
+            &|m| {
+                m.segments = vec![SegmentEntry { end: Some(SegmentEnd { offset: 4095, lsn: 0 }), ..entry }];
+            },
+        ];
+        for spoil in spoilt {
+            let mut manifest = good.clone();
+            spoil(&mut manifest);
+            assert!(Manifest::decode(&manifest.encode()).is_err());
+        }
     }
 
     proptest! {
