@@ -6,6 +6,7 @@
 //! 7  server     listeners, connections, outboxes, shutdown: the only floor that knows sockets
 //! 6  engine     dispatch, checks, locking, transactions, blocking, expiry cycles
 //! 5  command    what a command is; its arguments; the context a handler works in
+//!    snapshot   files of sorted rows, and how they are made and merged
 //!    recovery   from a directory to a keyspace: replay of the log through `apply`
 //!    types/*/commands.rs   the commands of a type stand beside the type
 //!    admin      commands about connections and the server
@@ -37,6 +38,7 @@ pub mod process;
 pub mod recovery;
 pub mod resp;
 pub mod server;
+pub mod snapshot;
 pub mod types;
 
 /// Every command there is.

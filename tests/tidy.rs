@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("keyspace", 4),
     ("command", 5),
     ("recovery", 5),
+    ("snapshot", 5),
     ("admin", 5),
     ("engine", 6),
     ("server", 7),

@@ -1,0 +1,5 @@
+//! Snapshots: immutable files of sorted rows, made in the background from older ones and the log, never from the live keyspace.
+//!
+//! docs/decisions/003-snapshots.md says why, docs/formats.md how the bytes lie.
+
+pub mod rows;
