@@ -341,6 +341,7 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("append_lsn", append);
     lines.add("written_lsn", written);
     lines.add("durable_lsn", durable);
+    lines.add("parked_retries", ctx.server.stats.parked_retries.get());
     lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
     log_figures(&log.info(), lines);
     recovery(store, lines);

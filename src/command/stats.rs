@@ -57,6 +57,8 @@ pub struct Stats {
     pub net_output_bytes: Counter,
     /// Bytes of replies that wait to be sent, of connections with more than a few.
     pub held_reply_bytes: Counter,
+    /// How often a request that could not run yet was tried again.
+    pub parked_retries: Counter,
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,

@@ -141,6 +141,17 @@ pub struct RecoveryReport {
     pub term: u64,
 }
 
+/// What a subscriber is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// `written_lsn`.
+    Written,
+    /// `durable_lsn`.
+    Durable,
+    /// The log has failed, ran out of space, or has space again.
+    State,
+}
+
 /// Why a write command must not execute now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -293,7 +304,7 @@ impl Log {
 
     /// `wake` is called whenever `written_lsn` or `durable_lsn` moved or the state changed: from the log's threads, and from
     /// whoever called [`Log::flush_tick`]. It must be cheap; of the log it may ask positions and state, nothing else.
-    pub fn subscribe(&self, wake: Box<dyn Fn() + Send + Sync>) {
+    pub fn subscribe(&self, wake: Box<dyn Fn(Moved) + Send + Sync>) {
         self.shared.subscribers.write().push(wake);
     }
 

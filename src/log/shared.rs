@@ -25,7 +25,7 @@ use super::prepare::{Prepared, Preparer};
 use super::stats::Stats;
 use super::threads::Wakeup;
 use super::writer::Writer;
-use super::{LogState, Lsn, Policy, Refusal, StoreId, segment};
+use super::{LogState, Lsn, Moved, Policy, Refusal, StoreId, segment};
 
 /// Under `everysec`: a sync starts this long after the one before, if there is something to sync.
 pub(super) const SYNC_EVERY: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 /// Without writes for so long, an empty frame carries the newest `synced_through`.
 pub(super) const WITNESS_AFTER: Duration = Duration::from_millis(10);
 
-pub(super) type Subscriber = Box<dyn Fn() + Send + Sync>;
+pub(super) type Subscriber = Box<dyn Fn(Moved) + Send + Sync>;
 
 pub(super) struct Shared {
     pub disk: Arc<dyn Disk>,
@@ -172,12 +172,12 @@ impl Shared {
         if first && self.policy() == Policy::EverySec {
             self.wake_sync.wake();
         }
-        self.notify();
+        self.notify(Moved::Written);
     }
 
     fn publish_durable(&self, lsn: Lsn) {
         if !self.is_failed() && self.durable_lsn.fetch_max(lsn, Ordering::AcqRel) < lsn {
-            self.notify();
+            self.notify(Moved::Durable);
         }
     }
 
@@ -187,9 +187,9 @@ impl Shared {
         self.publish_durable(self.written_lsn());
     }
 
-    pub fn notify(&self) {
+    fn notify(&self, moved: Moved) {
         for subscriber in self.subscribers.read().iter() {
-            subscriber();
+            subscriber(moved);
         }
     }
 
@@ -288,7 +288,7 @@ impl Shared {
     pub fn fail(&self, reason: String) {
         tracing::error!("the log has failed, nothing more is acknowledged: {reason}");
         let _ = self.failure.set(reason.into());
-        self.notify();
+        self.notify(Moved::State);
     }
 
     pub fn failure(&self) -> Option<&Arc<str>> {
@@ -343,7 +343,7 @@ impl Shared {
             } else {
                 tracing::info!("there is space for the log again");
             }
-            self.notify();
+            self.notify(Moved::State);
         }
     }
 

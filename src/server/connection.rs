@@ -378,7 +378,10 @@ impl Connection {
             Flow::Park => {
                 self.worker.park(cx.waker());
                 self.line.client.held_back.store(true, Relaxed);
-                self.state = State::Parked(Some(self.timer(cx, PARK_RETRY)));
+                let mut timer = self.timer(cx, PARK_RETRY);
+                // Polled so that it wakes this task, which is not to look again before that or before the log moves.
+                let _ = timer.as_mut().poll(cx);
+                self.state = State::Parked(Some(timer));
             }
             Flow::Blocked(parked) => {
                 let timer = parked.timeout_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
@@ -395,7 +398,7 @@ impl Connection {
                 self.state = State::Waiting(wait, timer);
             }
         }
-        if !matches!(self.state, State::Ready) {
+        if matches!(self.state, State::Blocked(..) | State::Waiting(..)) {
             // What was just set has to be polled once to be woken by it.
             cx.waker().wake_by_ref();
         }
@@ -483,15 +486,12 @@ impl Connection {
                     self.process(cx);
                 }
             }
-            State::Parked(mut timer) => {
+            State::Parked(timer) => {
                 if self.worker.server.shutting_down.load(Relaxed) {
                     self.state = State::Parked(timer);
                     return;
                 }
-                if let Some(timer) = &mut timer {
-                    // Polled so that it wakes this task; whoever else woke it may have made room already.
-                    let _ = timer.as_mut().poll(cx);
-                }
+                self.worker.server.stats.parked_retries.add(1);
                 self.worker.transaction.borrow_mut().time.begin_batch();
                 let appended = self.execute(cx);
                 if !matches!(self.state, State::Parked(_)) {

@@ -23,7 +23,7 @@ struct Gate {
 }
 
 /// Where the log stands, read once for many connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Published {
     pub written: Lsn,
     pub durable: Lsn,
@@ -92,6 +92,11 @@ impl Outbox {
     /// The highest position whose sync somebody waits for here.
     pub fn demanded(&self) -> Option<Lsn> {
         self.gates.iter().filter(|gate| gate.level == Level::Durable).map(|gate| gate.lsn).max()
+    }
+
+    /// The next reply waits for no more than the kernel.
+    pub fn waits_for_written(&self) -> bool {
+        self.gates.front().is_some_and(|gate| gate.level == Level::Written)
     }
 
     /// The bytes that may be sent now.

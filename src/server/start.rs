@@ -1,9 +1,10 @@
 //! From the command line to a serving process, and to its orderly end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::{Clock, OsClock};
@@ -81,7 +82,7 @@ fn serve(settings: Settings) -> Result<End, String> {
         Server::new(config.clone(), clock, registry).map_err(|e| format!("no random numbers: {e}"))?;
     server.config_file = file;
     let server = Arc::new(server);
-    let listening = Arc::new(OnceLock::new());
+    let listening: Arc<Mutex<Option<Listening>>> = Arc::default();
     install_hooks(&server, set_level, listening.clone());
     crate::admin::config::apply_limits(&config);
     tracing::info!(
@@ -109,7 +110,7 @@ fn serve(settings: Settings) -> Result<End, String> {
         let distributor = Distributor::new(server.clone(), workers);
         let accepting = Listening::start(distributor.clone(), listeners.tcp)
             .map_err(|e| format!("can't accept connections: {e}"))?;
-        assert!(listening.set(accepting).is_ok(), "listening starts once, here");
+        *listening.lock() = Some(accepting);
         if let Some(listener) = listeners.unix {
             tracing::info!("listening on {}", config.unixsocket());
             tokio::spawn(distributor.clone().serve_unix(listener));
@@ -119,6 +120,7 @@ fn serve(settings: Settings) -> Result<End, String> {
     });
     // Ends the accepting tasks, and with them the workers' channels.
     drop(runtime);
+    listening.lock().take();
     let synced = match server.store.get() {
         Some(store) if outcome.is_ok() => {
             store.log.shutdown().map_err(|e| format!("the log was not synced: {e}"))
@@ -243,7 +245,7 @@ async fn load(
         recovered.map_err(|e| format!("recovery ended early: {e}"))?.map_err(|e| explain(&e, &disk))?;
     report(&store);
     let bells = bells.to_vec();
-    store.log.subscribe(Box::new(move || bells.iter().for_each(|bell| bell.ring_from_log())));
+    store.log.subscribe(Box::new(move |moved| bells.iter().for_each(|bell| bell.ring_from_log(moved))));
     assert!(server.store.set(store).is_ok(), "the store is set once, here");
     let io = server.store.get().map_or("", |store| store.log.info().io);
     tracing::info!(io, "ready to accept connections");
@@ -314,13 +316,18 @@ const PORT_REFUSED: &str = "Unable to listen on this port. Check server logs.";
 const BIND_REFUSED: &str = "Failed to bind to specified addresses.";
 
 /// Lets handlers reach what only this floor can do.
-fn install_hooks(server: &Arc<Server>, set_level: logging::SetLevel, listening: Arc<OnceLock<Listening>>) {
+fn install_hooks(
+    server: &Arc<Server>,
+    set_level: logging::SetLevel,
+    listening: Arc<Mutex<Option<Listening>>>,
+) {
     let weak = Arc::downgrade(server);
     let on_config = move |name: &str| {
         let Some(server) = weak.upgrade() else { return Ok(()) };
         match name {
             "port" | "bind" => {
-                let followed = listening.get().map_or(Ok(()), |listening| listening.follow(&server.config));
+                let followed =
+                    listening.lock().as_ref().map_or(Ok(()), |listening| listening.follow(&server.config));
                 followed.map_err(|error| {
                     tracing::warn!("CONFIG SET {name}: {error}");
                     if name == "port" { PORT_REFUSED } else { BIND_REFUSED }

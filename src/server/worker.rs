@@ -15,7 +15,7 @@ use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::engine::{note_next, prefetch};
 use crate::keyspace::prefetch::Place;
-use crate::log::LogState;
+use crate::log::{LogState, Moved};
 
 use super::connection::{self, Line};
 use super::outbox::Published;
@@ -35,6 +35,8 @@ const GATHER_FROM: usize = 2;
 pub struct Bell {
     rung: AtomicBool,
     waker: Mutex<Option<Waker>>,
+    /// Somebody waits for `written_lsn` to move. Under `always` hardly anybody does, and each group would wake the worker twice.
+    wants_written: AtomicBool,
     /// The worker's own thread, which looks at the log anyway after it wrote.
     thread: Mutex<Option<ThreadId>>,
 }
@@ -48,8 +50,11 @@ impl Bell {
         }
     }
 
-    /// As `ring`, from the log: of no use to the thread that has just written the log itself.
-    pub fn ring_from_log(&self) {
+    /// As `ring`, from the log: of no use where nobody waits for what moved, or to the thread that has just written the log itself.
+    pub fn ring_from_log(&self, moved: Moved) {
+        if moved == Moved::Written && !self.wants_written.load(Ordering::SeqCst) {
+            return;
+        }
         if *self.thread.lock() != Some(std::thread::current().id()) {
             self.ring();
         }
@@ -66,6 +71,8 @@ pub struct Worker {
     held: RefCell<Vec<Rc<Line>>>,
     /// Connections whose request waits for room in the log, or for a position in it.
     parked: RefCell<Vec<Waker>>,
+    /// How the log was found at the last tick, and whether it had failed.
+    seen: Cell<(Published, bool)>,
     /// Something was appended since the last tick's end.
     appended: Cell<bool>,
     pub transaction: RefCell<Transaction>,
@@ -88,6 +95,7 @@ impl Worker {
             due: RefCell::default(),
             held: RefCell::default(),
             parked: RefCell::default(),
+            seen: Cell::default(),
             appended: Cell::new(false),
             transaction: RefCell::default(),
             read_buffer: RefCell::default(),
@@ -190,6 +198,16 @@ impl Worker {
             }
         }
         held.retain(|line| line.is_held.get());
+        // Only a log that moved can have what they wait for; otherwise they would be asked again at once, for ever.
+        let has_moved = self.seen.replace((published, failed)) != (published, failed);
+        let parked = if has_moved { std::mem::take(&mut *self.parked.borrow_mut()) } else { Vec::new() };
+        let wants_written = !self.parked.borrow().is_empty()
+            || held.iter().any(|line| line.outbox.borrow().waits_for_written());
+        self.bell.wants_written.store(wants_written, Ordering::SeqCst);
+        if wants_written && log.written_lsn() > published.written {
+            // It moved before the wish was known.
+            self.bell.ring();
+        }
         *self.held.borrow_mut() = held;
         // Give the emptied list back, so that it need not grow anew every tick.
         let mut slot = self.due.borrow_mut();
@@ -197,7 +215,6 @@ impl Worker {
             *slot = due;
         }
         drop(slot);
-        let parked = std::mem::take(&mut *self.parked.borrow_mut());
         parked.into_iter().for_each(Waker::wake);
     }
 

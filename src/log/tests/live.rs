@@ -7,7 +7,7 @@ use super::*;
 fn counted(log: &Log) -> Arc<AtomicUsize> {
     let calls = Arc::new(AtomicUsize::new(0));
     let mine = calls.clone();
-    log.subscribe(Box::new(move || {
+    log.subscribe(Box::new(move |_| {
         mine.fetch_add(1, Ordering::SeqCst);
     }));
     calls

@@ -15,7 +15,7 @@ fn open_threaded(disk: &SimDisk, policy: Policy) -> Arc<Log> {
 /// Blocks until `reached` says so; asked again at every publication.
 fn wait_until(log: &Log, reached: impl Fn(&Log) -> bool) {
     let (sender, receiver) = mpsc::channel();
-    log.subscribe(Box::new(move || {
+    log.subscribe(Box::new(move |_| {
         let _ = sender.send(());
     }));
     while !reached(log) {
