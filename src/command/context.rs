@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::server::Server;
 use super::session::Session;
+use super::stats::Tally;
 use super::tick::TickTime;
 use super::{Args, Command};
 use crate::error::CommandError;
@@ -17,6 +18,7 @@ use crate::keyspace::gate::GateTable;
 use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
+use crate::keyspace::table::Position;
 use crate::keyspace::value::Value;
 use crate::keyspace::waiters::WatchFlag;
 use crate::keyspace::{Held, Keyspace};
@@ -65,6 +67,7 @@ pub struct Transaction {
     pub retired: Vec<Box<Part>>,
     pub changes: u64,
     pub time: TickTime,
+    pub tally: Tally,
 }
 
 impl Transaction {
@@ -79,6 +82,16 @@ impl Transaction {
         self.ready.clear();
         self.changes = 0;
     }
+}
+
+/// What looking a key up leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// A hit or a miss, and the time of access.
+    Access,
+    /// A hit or a miss.
+    Counted,
+    Quietly,
 }
 
 pub struct Ctx<'a> {
@@ -174,27 +187,39 @@ impl<'a> Ctx<'a> {
     }
 
     /// Looks a key up in a database: raises the gate, removes the key if its time has come, counts the access.
-    fn find(&mut self, db: u32, key: &[u8], touch: bool) -> Option<&mut Entry> {
+    fn find(&mut self, db: u32, key: &[u8], how: Look) -> Option<&mut Entry> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
         let cell = GateTable::cell(space, &place);
         self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
-        let expire_at = self.peek(space, &place)?.expire_at();
-        if expire_at.is_some_and(|at| at <= self.now_ms) {
-            if self.may_remove_expired() {
-                self.expire_in(db, key);
-            } else {
-                self.hides_expired = true;
-            }
-            return None;
+        let position = self.live(db, space, &place);
+        if how != Look::Quietly {
+            let tally = &mut self.transaction.tally;
+            *if position.is_some() { &mut tally.hits } else { &mut tally.misses } += 1;
         }
-        let touch = touch && !self.session.no_touch;
+        let touch = how == Look::Access && !self.session.no_touch;
         let clock = self.access_clock();
-        let entry = self.held.shelf_mut(place.slot).stripe.part_mut(space)?.get_mut(&place)?;
+        let entry = self.held.shelf_mut(place.slot).stripe.part_mut(space)?.at_mut(&place, position?);
         if touch {
             entry.set_access(clock);
         }
         Some(entry)
+    }
+
+    /// Where a key's entry is. One whose time has come is removed, or hidden if that must not be logged now.
+    #[inline]
+    fn live(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) -> Option<Position> {
+        let part = self.held.shelf(place.slot).stripe.part(space)?;
+        let position = part.position(place)?;
+        if part.at(place, position).expire_at().is_none_or(|at| at > self.now_ms) {
+            return Some(position);
+        }
+        if self.may_remove_expired() {
+            self.expire_in(db, place.bytes);
+        } else {
+            self.hides_expired = true;
+        }
+        None
     }
 
     fn peek(&self, space: SpaceId, place: &KeyRef<'_>) -> Option<&Entry> {
@@ -221,25 +246,24 @@ impl<'a> Ctx<'a> {
     /// The live entry of a key in the selected database, counted as an access and as a hit or a miss.
     #[inline]
     pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
-        let stats = &self.server.stats;
-        let found = self.find(self.session.db, key, true);
-        if found.is_some() {
-            stats.keyspace_hits.add(1)
-        } else {
-            stats.keyspace_misses.add(1)
-        }
-        found.map(|entry| &*entry)
+        self.find(self.session.db, key, Look::Access).map(|entry| &*entry)
+    }
+
+    /// As [`Self::entry`], counted as a hit or a miss but not as an access: EXISTS, TYPE, TTL, OBJECT and their like.
+    #[inline]
+    pub fn look(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.find(self.session.db, key, Look::Counted).map(|entry| &*entry)
     }
 
     /// As [`Self::entry`], but leaves no trace: for commands that write, and for OBJECT, TTL, TYPE and the like.
     #[inline]
     pub fn entry_quietly(&mut self, key: &[u8]) -> Option<&Entry> {
-        self.find(self.session.db, key, false).map(|entry| &*entry)
+        self.find(self.session.db, key, Look::Quietly).map(|entry| &*entry)
     }
 
     /// As [`Self::entry_quietly`], in any database.
     pub fn entry_in(&mut self, db: u32, key: &[u8]) -> Option<&Entry> {
-        self.find(db, key, false).map(|entry| &*entry)
+        self.find(db, key, Look::Quietly).map(|entry| &*entry)
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {

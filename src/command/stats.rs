@@ -46,6 +46,56 @@ pub struct CommandStats {
     pub failed: Counter,
 }
 
+/// What one worker has counted and not yet added to the counters that all share: an addition there costs more than a short command's
+/// own work.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Command that `calls` and `nanos` are of.
+    number: usize,
+    calls: u64,
+    nanos: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub dirty: u64,
+}
+
+impl Tally {
+    /// Counts a run of a command.
+    #[inline]
+    pub fn command(&mut self, stats: &Stats, number: usize, took: Duration) {
+        if number != self.number {
+            self.add_commands(stats);
+            self.number = number;
+        }
+        self.calls += 1;
+        self.nanos += took.as_nanos() as u64;
+    }
+
+    /// Adds all to the shared counters.
+    #[inline]
+    pub fn add_to(&mut self, stats: &Stats) {
+        self.add_commands(stats);
+        for (own, shared) in [
+            (&mut self.hits, &stats.keyspace_hits),
+            (&mut self.misses, &stats.keyspace_misses),
+            (&mut self.dirty, &stats.dirty),
+        ] {
+            if *own != 0 {
+                shared.add(std::mem::take(own));
+            }
+        }
+    }
+
+    fn add_commands(&mut self, stats: &Stats) {
+        if self.calls != 0 {
+            let calls = std::mem::take(&mut self.calls);
+            stats.commands_processed.add(calls);
+            stats.commands[self.number].calls.add(calls);
+            stats.commands[self.number].nanos.add(std::mem::take(&mut self.nanos));
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Stats {
     /// By command number.

@@ -122,6 +122,7 @@ impl Rig {
             owned.as_args(),
             &mut reply,
         );
+        self.transaction.tally.add_to(&self.server.stats);
         if let Flow::Blocked(parked) = flow {
             self.waiting[session] = Some(parked);
         }

@@ -63,11 +63,15 @@ pub fn run(
     };
     let held = locks::lock(&store.keyspace, command, &keys, session.db, set);
     transaction.clear();
+    if command.keys.is_empty() {
+        // It may be one that shows or resets the counters.
+        transaction.tally.add_to(&server.stats);
+    }
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
     ctx.may_expire = admitted.is_ok() && !server.expiry_suspended.load(Relaxed);
     let result = handle(&mut ctx, command, args, out);
     let took = ctx.transaction.time.end(&*server.clock);
-    server.stats.commands[number].nanos.add(took.as_nanos() as u64);
+    ctx.transaction.tally.command(&server.stats, number, took);
     let took_us = took.as_micros() as u64;
     server.slowlog.record(&server.config, &ctx.session.client, command, args, took_us, now_ms);
     finish(store, ctx, number, args, result)
@@ -89,7 +93,10 @@ fn run_while_loading(
     transaction.clear();
     let mut ctx = Ctx::new(server, session, command, transaction, held, Keys::new(), now_ms);
     ctx.may_block = false;
+    ctx.transaction.tally.add_to(&server.stats);
     let result = handle(&mut ctx, command, args, out);
+    let took = ctx.transaction.time.end(&*server.clock);
+    ctx.transaction.tally.command(&server.stats, number, took);
     count(&ctx, number, &result);
     Outcome { flow: Flow::Done, gate: 0 }
 }
@@ -144,8 +151,6 @@ fn handle(
 #[inline]
 fn count(ctx: &Ctx<'_>, number: usize, result: &Result<(), CommandError>) {
     let stats = &ctx.server.stats;
-    stats.commands[number].calls.add(1);
-    stats.commands_processed.add(1);
     if let Err(error) = result {
         stats.commands[number].failed.add(1);
         stats.count_error(error.text());
@@ -196,7 +201,7 @@ fn append(store: &Store, ctx: &mut Ctx<'_>) -> Lsn {
     }
     transaction.gate = transaction.gate.max(lsn);
     ctx.session.last_write = lsn;
-    ctx.server.stats.dirty.add(transaction.changes);
+    transaction.tally.dirty += transaction.changes;
     lsn
 }
 
@@ -221,4 +226,5 @@ pub fn run_internal(
     let mut ctx = Ctx::new(server, session, Command::INTERNAL, transaction, held, Keys::new(), now_ms);
     work(&mut ctx);
     append(store, &mut ctx);
+    ctx.transaction.tally.add_to(&server.stats);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::entry::Entry;
 use super::hash::{KeyRef, SLOTS};
 use super::op::SpaceId;
-use super::table::SlotTable;
+use super::table::{Position, SlotTable};
 
 /// Number of stripes. Enough that a few workers seldom meet, few enough that locking all of them costs about a microsecond.
 pub const STRIPES: usize = 64;
@@ -62,6 +62,23 @@ impl Part {
     #[inline]
     pub fn get(&self, key: &KeyRef<'_>) -> Option<&Entry> {
         self.slots[key.slot as usize % SLOTS_PER_STRIPE].get(key.bytes, key.hash)
+    }
+
+    /// Where a key's entry is, until the part changes.
+    #[inline]
+    pub fn position(&self, key: &KeyRef<'_>) -> Option<Position> {
+        self.table(key.slot).position(key.bytes, key.hash)
+    }
+
+    /// The entry of a key at the position that [`Self::position`] just returned.
+    #[inline]
+    pub fn at(&self, key: &KeyRef<'_>, position: Position) -> &Entry {
+        self.table(key.slot).at(position)
+    }
+
+    #[inline]
+    pub fn at_mut(&mut self, key: &KeyRef<'_>, position: Position) -> &mut Entry {
+        self.slots[key.slot as usize % SLOTS_PER_STRIPE].at_mut(position)
     }
 
     #[inline]

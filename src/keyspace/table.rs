@@ -11,6 +11,9 @@ use crate::prefetch::{LINE, prefetch};
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 14;
 
+/// Page, and place in it.
+pub type Position = (usize, usize);
+
 #[derive(Default)]
 pub struct SlotTable {
     pages: Vec<Vec<Entry>>,
@@ -43,8 +46,9 @@ impl SlotTable {
         if index < pages { index } else { index & (mask >> 1) }
     }
 
+    /// Where a key's entry is, until the table changes.
     #[inline]
-    fn position(&self, key: &[u8], hash: u64) -> Option<(usize, usize)> {
+    pub fn position(&self, key: &[u8], hash: u64) -> Option<Position> {
         if self.pages.is_empty() {
             return None;
         }
@@ -82,6 +86,18 @@ impl SlotTable {
         for entry in self.page(hash).into_iter().flatten().filter(|entry| entry.tag() == tag(hash)) {
             entry.prefetch();
         }
+    }
+
+    /// The entry at a position; panics if there is none.
+    #[inline]
+    pub fn at(&self, (page, at): Position) -> &Entry {
+        &self.pages[page][at]
+    }
+
+    /// The entry at a position; panics if there is none.
+    #[inline]
+    pub fn at_mut(&mut self, (page, at): Position) -> &mut Entry {
+        &mut self.pages[page][at]
     }
 
     #[inline]

@@ -161,7 +161,10 @@ impl Worker {
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
         let stats = &self.server.stats;
-        self.transaction.borrow_mut().time.begin_tick();
+        let mut transaction = self.transaction.borrow_mut();
+        transaction.time.begin_tick();
+        transaction.tally.add_to(stats);
+        drop(transaction);
         let mut due = std::mem::take(&mut *self.due.borrow_mut());
         self.lately.set(due.len());
         let Some(store) = self.server.store.get() else {

@@ -12,11 +12,7 @@ use crate::resp::number::parse_i64;
 
 /// The live entry of a key, counted as a hit or a miss but not as an access: EXISTS, TYPE, TTL, OBJECT and their like.
 pub(super) fn look<'c>(ctx: &'c mut Ctx<'_>, key: &[u8]) -> Option<&'c Entry> {
-    let stats = &ctx.server.stats;
-    let found = ctx.entry_quietly(key);
-    let counter = if found.is_some() { &stats.keyspace_hits } else { &stats.keyspace_misses };
-    counter.add(1);
-    found
+    ctx.look(key)
 }
 
 /// The argument that names a database (MOVE, COPY).
