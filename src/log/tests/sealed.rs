@@ -241,6 +241,13 @@ fn what_is_published_is_not_read_again_and_the_stream_goes_on() {
             let retired = publish(&log, covered).unwrap();
             assert_eq!(before.len() as u64 - retired.segments, segment_files(&disk).len() as u64);
             assert!(log.sealed().iter().all(|s| s.end_lsn > covered));
+            let after = disk.crash(round, CrashStyle::LoseAll);
+            assert_eq!(segment_files(&after), segment_files(&disk), "what is given up stays gone");
+            for copy in manifest::COPIES {
+                let rotten = after.kill();
+                rotten.write_raw(copy, b"rot");
+                assert_eq!(reopen(&rotten, policy).from, covered, "either copy says so");
+            }
             assert_eq!(read(&log, covered).unwrap(), behind(&records, covered));
             assert_eq!(log.sections(), [Section { tag: TAG, bytes: covered.to_le_bytes().to_vec() }]);
             if round % 2 == 0 {
