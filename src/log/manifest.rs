@@ -181,6 +181,13 @@ impl Manifest {
         self.terms.push(TermStart { term: self.term, first_lsn });
     }
 
+    pub fn set_section(&mut self, tag: u32, bytes: Vec<u8>) {
+        match self.sections.iter_mut().find(|s| s.tag == tag) {
+            Some(section) => section.bytes = bytes,
+            None => self.sections.push(Section { tag, bytes }),
+        }
+    }
+
     pub fn segment_mut(&mut self, sequence: u64) -> Option<&mut SegmentEntry> {
         self.segments.iter_mut().rev().find(|s| s.sequence == sequence)
     }

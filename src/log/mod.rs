@@ -7,6 +7,7 @@
 //! manifest which segments there are                      prepare  makes segments ahead of need
 //! reader   a segment front to back; looks on for proof   threads  who does all this, and when
 //! scan     all segments; torn or corrupt?                open     recovery: scan, cut, new term
+//! assemble records out of frames, from a position on     sealed   ended segments: asked for, read, listed, retired
 //! ```
 //!
 //! A *stream* position is an LSN: uncompressed record bytes since the store began. Three positions move, in this order:
@@ -15,6 +16,7 @@
 //! What it does **not** promise: that a record is written before somebody calls [`Log::flush_tick`]; that a dropped log
 //! (without [`Log::shutdown`]) has written what was appended. It never retries a sync.
 
+mod assemble;
 mod buffer;
 #[doc(hidden)]
 pub mod frame;
@@ -26,6 +28,7 @@ mod reader;
 mod record;
 mod rewrite;
 mod scan;
+mod sealed;
 #[doc(hidden)]
 pub mod segment;
 mod shared;
@@ -46,7 +49,9 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::StoreError;
 
+pub use self::manifest::Section;
 use self::prepare::PrepareStep;
+pub use self::sealed::{Record, Retention, Retired, SealedSegment};
 use self::shared::Shared;
 use self::writer::Wrote;
 
@@ -99,8 +104,9 @@ impl Default for LogOptions {
 /// What recovery hands to its caller.
 #[derive(Debug)]
 pub enum Recovered<'a> {
-    /// Comes first: the store is known, and no record was read yet.
-    Begin { seed: Seed },
+    /// Comes first: the store is known, and no record was read yet. The visitor loads what it has kept in files of its own,
+    /// and says in `from` (which is 0) up to which LSN that goes, the end of a record: it gets those behind.
+    Begin { seed: Seed, sections: &'a [Section], from: &'a mut Lsn },
     /// A whole record, in order. `lsn_end` is behind it; `wall_us` is when its frame was written.
     Record { lsn_end: Lsn, wall_us: u64, body: &'a [u8] },
     /// Now and then.
@@ -125,13 +131,13 @@ pub struct Torn {
 #[derive(Debug, Clone, Default)]
 pub struct RecoveryReport {
     pub records: u64,
-    /// Bytes of the stream that were read.
+    /// Bytes of the stream from where the visitor said on.
     pub bytes: u64,
     /// Segments that hold them.
     pub segments: u64,
     pub elapsed: Duration,
     pub torn: Option<Torn>,
-    /// The largest time in any frame; 0 in a new store.
+    /// The largest time in any frame that was read and any segment's header; 0 in a new store.
     pub last_wall_us: u64,
     pub end_lsn: Lsn,
     /// Bytes that were not proven to be on the medium and have been written again.
@@ -366,6 +372,7 @@ impl Log {
             return Ok(());
         }
         self.stop_threads();
+        self.shared.forget_seal();
         self.close()?;
         *is_shut_down = true;
         Ok(())
@@ -414,7 +421,7 @@ impl Log {
             }
         });
         match told {
-            Ok(()) => {}
+            Ok(()) => shared.set_sealed(end.lsn),
             Err(e) if shared::is_no_space(&e) => {
                 // All is synced and a frame says so; the manifest only makes the next start quicker.
                 tracing::warn!("no space to note the clean end of the log in the manifest");

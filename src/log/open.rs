@@ -23,7 +23,7 @@ use super::scan::{self, Listed, Place, Scanned, Visit, corruption};
 use super::segment::{self, SegmentHeader};
 use super::shared::Start;
 use super::writer::{Active, Writer};
-use super::{LogOptions, Policy, Recovered, RecoveryReport, Seed, frame};
+use super::{LogOptions, Lsn, Policy, Recovered, RecoveryReport, Seed, StoreId, frame};
 
 const SEGMENT_BYTES_MIN: u64 = 8 << 10;
 const BLOCK: u64 = segment::BLOCK_MAX as u64;
@@ -47,9 +47,9 @@ pub(super) fn open(
     let orphans = check_files(&*disk, &manifest, &files)?;
     drop_half_rewritten(&*disk, &mut manifest)?;
     let segments = open_listed(&*disk, &manifest)?;
-    let first_lsn = manifest.segments.first().and_then(|s| s.first_lsn).unwrap_or(0);
-    visit(Recovered::Begin { seed: manifest.seed })?;
-    let scanned = scan::scan(&manifest, &segments, first_lsn, &mut report, visit)?;
+    let from = begin(&manifest, visit)?;
+    report.last_wall_us = segments.iter().map(|s| s.created_us).max().unwrap_or(0);
+    let scanned = scan::scan(&manifest, &segments, first_lsn(&manifest), from, &mut report, visit)?;
     visit(Recovered::End)?;
 
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
@@ -215,43 +215,68 @@ fn drop_half_rewritten(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), S
     Ok(())
 }
 
+/// Where the listed segments begin. One without a first LSN before one with it was never begun.
+fn first_lsn(manifest: &Manifest) -> Lsn {
+    manifest.segments.iter().find_map(|s| s.first_lsn).unwrap_or(0)
+}
+
+/// Tells the visitor whose log it is, and asks where its records are to begin.
+fn begin(manifest: &Manifest, visit: &mut Visit<'_>) -> Result<Lsn, StoreError> {
+    let first_lsn = first_lsn(manifest);
+    let mut from = 0;
+    visit(Recovered::Begin { seed: manifest.seed, sections: &manifest.sections, from: &mut from })?;
+    if from < first_lsn {
+        return Err(StoreError::Refused(format!(
+            "the log begins at LSN {first_lsn}, and what was loaded before it ends at LSN {from}: the segments between are \
+             gone. Nothing was changed. Restore the snapshot that goes through LSN {first_lsn} or later, or the missing \
+             segments and their manifest, from a backup"
+        )));
+    }
+    Ok(from)
+}
+
 /// Opens the listed segments and holds their headers against the manifest.
 fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, StoreError> {
-    let mut segments = Vec::with_capacity(manifest.segments.len());
-    for entry in &manifest.segments {
-        let path = segment::path(entry.sequence);
-        let reading = || format!("read {path}");
-        let file = disk.open(&path, Open::Read).map_err(StoreError::io(reading()))?;
-        let len = file.len().map_err(StoreError::io(reading()))?;
-        let needed = entry.end.map_or(entry.size, |end| end.offset);
-        if len < needed {
-            let reason = format!("the file ends here; it must have {needed} bytes. Restore it from a backup");
-            return Err(corruption(path, len, reason));
-        }
-        let mut head = vec![0; segment::HEADER_LEN.min(len) as usize];
-        file.read_exact_at(&mut head, 0).map_err(StoreError::io(reading()))?;
-        let header = SegmentHeader::decode(&head).map_err(|why| {
-            corruption(
-                path.clone(),
-                0,
-                format!("{why}. Restore the file from a backup; run `duramen check` first"),
-            )
-        })?;
-        if header.store_id != manifest.store_id {
-            return Err(StoreError::Refused(format!(
-                "{path} belongs to another store; put back the file of this one"
-            )));
-        }
-        if (header.sequence, header.term, header.salt, header.size)
-            != (entry.sequence, entry.term, entry.salt, entry.size)
-        {
-            return Err(StoreError::Refused(format!(
-                "{path} is not the file that the manifest lists under this name; put back the right one"
-            )));
-        }
-        segments.push(Listed { entry: *entry, file, block: header.block, limit: needed });
+    manifest.segments.iter().map(|entry| open_segment(disk, &manifest.store_id, entry)).collect()
+}
+
+/// Opens a segment to read it, and holds its header against the manifest's entry.
+pub(super) fn open_segment(
+    disk: &dyn Disk,
+    store_id: &StoreId,
+    entry: &SegmentEntry,
+) -> Result<Listed, StoreError> {
+    let path = segment::path(entry.sequence);
+    let reading = || format!("read {path}");
+    let file = disk.open(&path, Open::Read).map_err(StoreError::io(reading()))?;
+    let len = file.len().map_err(StoreError::io(reading()))?;
+    let needed = entry.end.map_or(entry.size, |end| end.offset);
+    if len < needed {
+        let reason = format!("the file ends here; it must have {needed} bytes. Restore it from a backup");
+        return Err(corruption(path, len, reason));
     }
-    Ok(segments)
+    let mut head = vec![0; segment::HEADER_LEN.min(len) as usize];
+    file.read_exact_at(&mut head, 0).map_err(StoreError::io(reading()))?;
+    let header = SegmentHeader::decode(&head).map_err(|why| {
+        corruption(
+            path.clone(),
+            0,
+            format!("{why}. Restore the file from a backup; run `duramen check` first"),
+        )
+    })?;
+    if header.store_id != *store_id {
+        return Err(StoreError::Refused(format!(
+            "{path} belongs to another store; put back the file of this one"
+        )));
+    }
+    if (header.sequence, header.term, header.salt, header.size)
+        != (entry.sequence, entry.term, entry.salt, entry.size)
+    {
+        return Err(StoreError::Refused(format!(
+            "{path} is not the file that the manifest lists under this name; put back the right one"
+        )));
+    }
+    Ok(Listed { entry: *entry, file, block: header.block, limit: needed, created_us: header.created_us })
 }
 
 /// The new term's first segment.
@@ -340,6 +365,7 @@ fn cut_segments(manifest: &mut Manifest, scanned: &Scanned, cut: Place) -> Vec<u
             entry.first_lsn = Some(cut.lsn);
             entry.end = Some(SegmentEnd { offset: segment::HEADER_LEN, lsn: cut.lsn });
         }
+        entry.first_lsn = entry.first_lsn.or(Some(seen.first_lsn));
         kept.push(entry);
     }
     manifest.segments = kept;
@@ -357,7 +383,9 @@ fn ended(manifest: &Manifest, report: &RecoveryReport) -> Vec<(u64, u64)> {
 /// on it, so errors are only told.
 pub(super) fn reclaim(disk: &dyn Disk, gone: &[u64], ended: &[(u64, u64)]) {
     for path in gone.iter().map(|&sequence| segment::path(sequence)) {
-        if let Err(e) = disk.remove(&path) {
+        if let Err(e) = disk.remove(&path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
             tracing::warn!("cannot remove the unused segment {path}: {e}");
         }
     }

@@ -5,18 +5,22 @@
 //! of them that says "synced through more than `B`" proves that bytes are gone which were on the medium: corruption. (A
 //! frame in a later segment always says at least its segment's first LSN, because a segment is synced before its
 //! successor's first byte; so a begun successor needs no rule of its own.) Without such proof it is the torn tail.
+//!
+//! Records go to the visitor from a position on. Segments that the manifest says end before it are not read: that they are
+//! there, are the right ones and follow each other is all that is looked at.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::codec::{Cursor, Malformed};
+use crate::codec::Malformed;
 use crate::disk::File;
 use crate::error::{Corruption, StoreError};
 
+use super::assemble::Assembler;
 use super::frame::{Flags, Header};
 use super::manifest::{Manifest, SegmentEnd, SegmentEntry};
 use super::reader::{self, Beyond, SegmentReader, Step, Window};
-use super::{Lsn, Recovered, RecoveryReport, Torn, record, segment};
+use super::{Lsn, Recovered, RecoveryReport, Torn, segment};
 
 const PROGRESS_BYTES: u64 = 16 << 20;
 
@@ -30,6 +34,15 @@ pub(super) struct Listed {
     pub block: u32,
     /// Frames lie before this offset.
     pub limit: u64,
+    /// From its header.
+    pub created_us: u64,
+}
+
+impl Listed {
+    /// Where it ends, if nothing in it belongs behind `from`.
+    fn end_before(&self, from: Lsn) -> Option<SegmentEnd> {
+        self.entry.end.filter(|end| end.lsn <= from)
+    }
 }
 
 /// A place between two frames.
@@ -53,6 +66,7 @@ pub(super) struct Unproven {
 /// What a segment turned out to be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
+    pub first_lsn: Lsn,
     pub frames: u64,
     /// Behind its last intact frame.
     pub end: SegmentEnd,
@@ -85,8 +99,10 @@ pub(super) struct Scan<'a> {
     commit: Place,
     /// Behind the last frame that is not empty.
     data_end: Place,
-    /// The beginning of a large record, and the frame bytes that it came in.
-    pieces: Vec<u8>,
+    /// Where the visitor's records begin.
+    from: Lsn,
+    assembler: Assembler,
+    /// Frame bytes of a record whose end did not come yet.
     uncommitted_bytes: u64,
     proven: Lsn,
     unproven: VecDeque<Unproven>,
@@ -97,11 +113,13 @@ pub(super) struct Scan<'a> {
     next_progress: u64,
 }
 
-/// Reads `segments` (all of them part of the log, in order), whose stream begins at `first_lsn`.
+/// Reads `segments` (all of them part of the log, in order), whose stream begins at `first_lsn`. The visitor gets the records
+/// behind `from`, which is the end of one and not before `first_lsn`.
 pub(super) fn scan(
     manifest: &Manifest,
     segments: &[Listed],
     first_lsn: Lsn,
+    from: Lsn,
     report: &mut RecoveryReport,
     visit: &mut Visit<'_>,
 ) -> Result<Scanned, StoreError> {
@@ -112,37 +130,67 @@ pub(super) fn scan(
         lsn: first_lsn,
         commit: Place { index: 0, offset: segment::HEADER_LEN, lsn: first_lsn },
         data_end: Place { index: 0, offset: segment::HEADER_LEN, lsn: first_lsn },
-        pieces: Vec::new(),
+        from,
+        assembler: Assembler::new(from),
         uncommitted_bytes: 0,
         proven: first_lsn.max(manifest.synced_through),
         unproven: VecDeque::new(),
         seen: Vec::new(),
         tails: Vec::new(),
-        bytes_total: segments.iter().map(|s| s.limit).sum(),
+        bytes_total: segments.iter().filter(|s| s.end_before(from).is_none()).map(|s| s.limit).sum(),
         bytes_before: 0,
         next_progress: 0,
     };
     let mut window = Window::default();
-    for index in 0..segments.len() {
-        scan.segment(index, &mut window, visit)?;
+    for (index, listed) in segments.iter().enumerate() {
+        scan.continues(listed)?;
+        match listed.end_before(from) {
+            Some(end) => scan.pass(index, end)?,
+            None => scan.segment(index, &mut window, visit)?,
+        }
     }
-    scan.finish(first_lsn)
+    scan.finish()
 }
 
 impl Scan<'_> {
+    /// Every segment begins where the one before ends.
+    fn continues(&self, listed: &Listed) -> Result<(), StoreError> {
+        if listed.entry.first_lsn.is_some_and(|first| first != self.lsn) {
+            let reason =
+                format!("the segment begins at another LSN than the one before ends at ({})", self.lsn);
+            return Err(corruption(segment::path(listed.entry.sequence), segment::HEADER_LEN, reason));
+        }
+        Ok(())
+    }
+
+    /// A segment that ends before the visitor's first record. It may end in the middle of one that is skipped too.
+    fn pass(&mut self, index: usize, end: SegmentEnd) -> Result<(), StoreError> {
+        let first_lsn = self.lsn;
+        if end.lsn < first_lsn {
+            let path = segment::path(self.segments[index].entry.sequence);
+            let reason = format!("the manifest says that it ends at LSN {}, before it begins", end.lsn);
+            return Err(corruption(path, end.offset, reason));
+        }
+        if end.lsn > first_lsn {
+            self.tails.clear();
+        }
+        self.lsn = end.lsn;
+        self.data_end = Place { index, offset: end.offset, lsn: end.lsn };
+        self.commit = self.data_end;
+        self.prove(end.lsn);
+        self.seen.push(Seen { first_lsn, frames: 0, end, beyond_len: 0 });
+        Ok(())
+    }
+
     fn segment(
         &mut self,
         index: usize,
         window: &mut Window,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        let Listed { entry, file, block, limit } = &self.segments[index];
+        let Listed { entry, file, block, limit, .. } = &self.segments[index];
         let path = segment::path(entry.sequence);
-        if entry.first_lsn.is_some_and(|first| first != self.lsn) {
-            let reason =
-                format!("the segment begins at another LSN than the one before ends at ({})", self.lsn);
-            return Err(corruption(path, segment::HEADER_LEN, reason));
-        }
+        let first_lsn = self.lsn;
         let mut reader = SegmentReader::new(&**file, window, *entry, *block, *limit, self.lsn);
         let mut frames = 0;
         let why = loop {
@@ -166,7 +214,7 @@ impl Scan<'_> {
         };
         let end = SegmentEnd { offset: reader.offset(), lsn: reader.lsn() };
         self.bytes_before += *limit;
-        let mut seen = Seen { frames, end, beyond_len: 0 };
+        let mut seen = Seen { first_lsn, frames, end, beyond_len: 0 };
         if frames > 0 {
             // Whatever stood unexplained before was the unused end of a full segment.
             self.tails.clear();
@@ -265,42 +313,16 @@ impl Scan<'_> {
         }
         self.data_end = Place { index: at.index, offset: end, lsn: self.lsn };
         self.uncommitted_bytes += end - at.offset;
-        let flags = header.flags;
-        if flags.contains(Flags::PIECE) {
-            self.pieces.extend_from_slice(payload);
-            if !flags.contains(Flags::COMMIT) {
-                return Ok(());
-            }
-            let whole = std::mem::take(&mut self.pieces);
-            self.record(record::whole(&whole)?, self.lsn, header, visit)?;
-        } else if !self.pieces.is_empty() || !flags.contains(Flags::COMMIT) {
-            return Err(Malformed("a large record breaks off in the middle").into());
-        } else {
-            self.records(header, payload, visit)?;
+        let report = &mut *self.report;
+        self.assembler.frame::<FrameError>(header, payload, &mut |lsn_end, body| {
+            report.records += 1;
+            Ok(visit(Recovered::Record { lsn_end, wall_us: header.wall_us, body })?)
+        })?;
+        if header.flags.contains(Flags::COMMIT) {
+            self.uncommitted_bytes = 0;
+            self.commit = self.data_end;
         }
-        self.uncommitted_bytes = 0;
-        self.commit = self.data_end;
         Ok(())
-    }
-
-    fn records(&mut self, header: &Header, payload: &[u8], visit: &mut Visit<'_>) -> Result<(), FrameError> {
-        let mut cursor = Cursor::new(payload);
-        for _ in 0..header.records {
-            let body = record::next(&mut cursor)?;
-            self.record(body, header.end_lsn() - cursor.rest().len() as u64, header, visit)?;
-        }
-        Ok(cursor.finish()?)
-    }
-
-    fn record(
-        &mut self,
-        body: &[u8],
-        lsn_end: Lsn,
-        header: &Header,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError> {
-        self.report.records += 1;
-        visit(Recovered::Record { lsn_end, wall_us: header.wall_us, body })
     }
 
     fn progress(&mut self, bytes_done: u64, visit: &mut Visit<'_>) -> Result<(), StoreError> {
@@ -311,12 +333,19 @@ impl Scan<'_> {
         visit(Recovered::Progress { bytes_done, bytes_total: self.bytes_total })
     }
 
-    fn finish(mut self, first_lsn: Lsn) -> Result<Scanned, StoreError> {
+    fn finish(mut self) -> Result<Scanned, StoreError> {
         if self.manifest.synced_through > self.lsn {
             return Err(self.lost_at_tail(self.manifest.synced_through, "the manifest says so"));
         }
+        if self.commit.lsn < self.from {
+            return Err(StoreError::Refused(format!(
+                "the log ends at LSN {}, and what was loaded before it goes through LSN {}: they are not of the same moment. \
+                 Nothing was changed. Restore both from one backup",
+                self.commit.lsn, self.from
+            )));
+        }
         self.report.torn = self.torn();
-        self.report.bytes = self.commit.lsn - first_lsn;
+        self.report.bytes = self.commit.lsn - self.from;
         self.report.end_lsn = self.commit.lsn;
         self.unproven.retain(|frame| frame.end_lsn <= self.commit.lsn);
         Ok(Scanned { end: self.commit, unproven: self.unproven.into(), seen: self.seen })
@@ -344,13 +373,13 @@ pub(super) fn corruption(file: String, offset: u64, reason: String) -> StoreErro
 }
 
 /// The visitor's error, or an intact frame with contents that no writer makes.
-enum FrameError {
+pub(super) enum FrameError {
     Store(StoreError),
     Malformed(Malformed),
 }
 
 impl FrameError {
-    fn at(self, path: &str, offset: u64) -> StoreError {
+    pub fn at(self, path: &str, offset: u64) -> StoreError {
         match self {
             Self::Store(e) => e,
             Self::Malformed(e) => {

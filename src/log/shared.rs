@@ -54,6 +54,10 @@ pub(super) struct Shared {
     /// Somebody waits for this to be durable, whatever the policy.
     demanded_lsn: AtomicU64,
     policy: AtomicU8,
+    /// Somebody wants everything before this in sealed segments.
+    seal_lsn: AtomicU64,
+    /// Everything before this is in sealed segments: where the active one begins.
+    sealed_lsn: AtomicU64,
 
     pub writer: Mutex<Writer>,
     sync_lock: Mutex<()>,
@@ -107,6 +111,8 @@ impl Shared {
         let Start { disk, clock, lock, options, payload_max, catalog, next_sequence, lsn, writer } = start;
         let stats = Stats::default();
         stats.active_segment(&writer.active);
+        let active = catalog.segments.iter().find(|s| s.sequence == writer.active.sequence);
+        let sealed_lsn = active.and_then(|s| s.first_lsn).unwrap_or(lsn);
         Self {
             disk,
             clock,
@@ -122,6 +128,8 @@ impl Shared {
             durable_lsn: AtomicU64::new(lsn),
             demanded_lsn: AtomicU64::new(lsn),
             policy: AtomicU8::new(options.policy as u8),
+            seal_lsn: AtomicU64::new(0),
+            sealed_lsn: AtomicU64::new(sealed_lsn),
             writer: Mutex::new(writer),
             sync_lock: Mutex::new(()),
             sync_in_flight: AtomicBool::new(false),
@@ -383,9 +391,34 @@ impl Shared {
         next
     }
 
+    pub fn seal_lsn(&self) -> Lsn {
+        self.seal_lsn.load(Ordering::Acquire)
+    }
+
+    pub fn sealed_lsn(&self) -> Lsn {
+        self.sealed_lsn.load(Ordering::Acquire)
+    }
+
+    pub fn want_seal(&self, lsn: Lsn) {
+        self.seal_lsn.fetch_max(lsn, Ordering::AcqRel);
+    }
+
+    /// Nothing is sealed for its own sake any more: the log is being closed.
+    pub fn forget_seal(&self) {
+        self.seal_lsn.store(0, Ordering::Release);
+    }
+
+    pub fn wants_seal(&self) -> bool {
+        self.seal_lsn() > self.sealed_lsn()
+    }
+
+    pub fn set_sealed(&self, lsn: Lsn) {
+        self.sealed_lsn.store(lsn, Ordering::Release);
+    }
+
     /// A segment was prepared: the writer may have been waiting for it.
     pub fn segment_is_ready(&self) {
-        if self.append_lsn() != self.written_lsn() {
+        if self.append_lsn() != self.written_lsn() || self.wants_seal() {
             self.wake_writer.wake();
         }
     }
@@ -399,6 +432,7 @@ impl Shared {
         if let Some(entry) = catalog.segment_mut(begun) {
             entry.first_lsn = Some(end.lsn);
         }
+        self.set_sealed(end.lsn);
     }
 
     /// Changes the manifest, in memory and (both copies) on the medium. After an error the change may or may not be on the

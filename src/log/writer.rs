@@ -128,12 +128,28 @@ impl Writer {
         {
             let mut pending = shared.pending.lock();
             if pending.is_empty() {
-                return Wrote::Nothing;
+                drop(pending);
+                return if may_wait { self.seal(shared, Wrote::Nothing) } else { Wrote::Nothing };
             }
             mem::swap(&mut *pending, &mut self.group);
         }
         self.group.finish();
-        self.write_group(shared, may_wait)
+        match self.write_group(shared, may_wait) {
+            Wrote::All if may_wait => self.seal(shared, Wrote::All),
+            other => other,
+        }
+    }
+
+    /// Ends the segment when somebody asked for it and everything up to the moment of asking is written: else `wrote`.
+    fn seal(&mut self, shared: &Shared, wrote: Wrote) -> Wrote {
+        if shared.is_failed() || !shared.wants_seal() || self.next_lsn < shared.seal_lsn() {
+            return wrote;
+        }
+        let rolled = self.roll(shared);
+        if rolled == Wrote::All {
+            shared.notify();
+        }
+        rolled
     }
 
     /// Writes an empty frame that carries the newest `synced_through`, if there is room for it.

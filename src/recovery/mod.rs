@@ -33,7 +33,7 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     let mut progress = Progress::new(server);
     let opened =
         Log::open(disk, server.clock.clone(), options, &mut |recovered| match (recovered, &mut replay) {
-            (Recovered::Begin { seed }, _) => {
+            (Recovered::Begin { seed, .. }, _) => {
                 crate::types::member_table::set_seed(seed.0);
                 let keyspace = Keyspace::new(server.config.databases() as u32, seed.0);
                 replay = Some(

@@ -181,7 +181,7 @@ proptest! {
         let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
         Log::open(Arc::new(disk.kill()), clock, options(false), &mut |recovered| {
             match recovered {
-                Recovered::Begin { seed: it } => seed = it.0,
+                Recovered::Begin { seed: it, .. } => seed = it.0,
                 Recovered::Record { lsn_end, body, .. } => records.push((lsn_end, body.to_vec())),
                 _ => {}
             }

@@ -5,6 +5,7 @@ mod damage;
 mod live;
 mod modes;
 mod refusal;
+mod sealed;
 mod threaded;
 
 use std::sync::Arc;
@@ -143,7 +144,7 @@ fn a_store_keeps_its_seed_and_another_store_has_another() {
         let mut told = Vec::new();
         let visit = &mut |recovered: Recovered<'_>| {
             told.push(match recovered {
-                Recovered::Begin { seed } => Some(seed),
+                Recovered::Begin { seed, .. } => Some(seed),
                 _ => None,
             });
             Ok(())

@@ -145,3 +145,63 @@ fn wait_until_prepared(log: &Log) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn segments_are_sealed_read_and_given_up_while_others_append() {
+    use std::ops::ControlFlow;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    for policy in [Policy::Always, Policy::EverySec, Policy::No] {
+        let disk = SimDisk::new(1);
+        let log = open_threaded(&disk, policy);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let appender = {
+            let (log, is_over) = (log.clone(), is_over.clone());
+            std::thread::spawn(move || {
+                let mut count = 0u64;
+                while !is_over.load(Ordering::Relaxed) {
+                    if log.admit().is_err() {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    log.append(&[&count.to_le_bytes()[..], &[0; 90]].concat());
+                    log.flush_tick(false);
+                    count += 1;
+                }
+                count
+            })
+        };
+        let (mut from, mut next) = (0, 0u64);
+        for _ in 0..10 {
+            wait_until(&log, |log| log.append_lsn() > from + 1000);
+            let lsn = log.seal();
+            wait_until(&log, |log| log.sealed_through() >= lsn);
+            let end = log.read_sealed(from, &mut |record| {
+                assert_eq!(record.body[..8], next.to_le_bytes(), "in order, none left out");
+                next += 1;
+                Ok(ControlFlow::Continue(()))
+            });
+            from = end.unwrap();
+            assert!(from >= lsn);
+            log.publish(1, from.to_le_bytes().to_vec(), from, &|_| false).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let count = appender.join().unwrap();
+        log.shutdown().unwrap();
+        drop(log);
+        let visit = &mut |recovered: Recovered<'_>| {
+            match recovered {
+                Recovered::Begin { from: at, .. } => *at = from,
+                Recovered::Record { body, .. } => {
+                    assert_eq!(body[..8], next.to_le_bytes());
+                    next += 1;
+                }
+                _ => {}
+            }
+            Ok(())
+        };
+        let clock = Arc::new(OsClock::new());
+        Log::open(Arc::new(disk.crash(1, CrashStyle::LoseAll)), clock, options(policy), visit).unwrap();
+        assert_eq!(next, count);
+    }
+}
