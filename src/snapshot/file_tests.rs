@@ -314,6 +314,56 @@ fn blocks_that_changed_places_are_noticed() {
     assert!(read_all(&disk, 1, None).is_err());
 }
 
+/// Makes the checksums of a file of one block the right ones.
+fn put_right(bytes: &mut [u8], index_at: usize) {
+    let (end, header_crc) = (bytes.len() - 64, bytes[64..68].to_vec());
+    let mut blocks = Vec::new();
+    for block in [HEADER_LEN..index_at, index_at..end] {
+        let covered =
+            [&header_crc, &bytes[block.start..block.start + 12], &bytes[block.start + 16..block.end]];
+        let crc = crc32fast::hash(&covered.concat()).to_le_bytes();
+        bytes[block.start + 12..block.start + 16].copy_from_slice(&crc);
+        blocks.extend_from_slice(&crc);
+    }
+    bytes[end + 52..end + 56].copy_from_slice(&crc32fast::hash(&blocks).to_le_bytes());
+    let crc = crc32fast::hash(&bytes[end..end + 60]).to_le_bytes();
+    bytes[end + 60..].copy_from_slice(&crc);
+}
+
+#[test]
+fn rows_in_the_wrong_place_are_noticed_behind_right_checksums() {
+    let mut keys: Vec<Head> = (b'a'..b'f').map(|key| head(0, &[key])).collect();
+    keys.sort();
+    let rows: Rows = [0, 2, 3].map(|i| (keys[i].clone(), vec![append(b"same")])).into();
+    let disk = SimDisk::new(1);
+    write(&disk, 1, &rows, 0).unwrap();
+    let bytes = disk.read_raw(&path(1)).unwrap();
+    let end = bytes.len() - 64;
+    let index_at = u64::from_le_bytes(bytes[end + 8..end + 16].try_into().unwrap()) as usize;
+    let row_len = (index_at - HEADER_LEN - 16) / 3;
+    let key_at = |row: usize| HEADER_LEN + 16 + row * row_len + 2;
+    let check = |edit: &dyn Fn(&mut [u8])| {
+        let mut bad = bytes.clone();
+        edit(&mut bad);
+        put_right(&mut bad, index_at);
+        disk.write_raw(&path(1), &bad);
+        let file = FileReader::open(&disk, 1, None).unwrap();
+        (file.rows(SEED, ALL).and_then(read).map_err(|error| error.to_string()), file.verify(SEED).is_ok())
+    };
+    assert_eq!(check(&|_| ()), (Ok(rows.clone()), true));
+    let swapped = check(&|bytes| bytes.swap(key_at(1), key_at(2)));
+    assert!(swapped.0.unwrap_err().contains("out of order"));
+    let other_first = check(&|bytes| bytes[key_at(0)] = keys[1].key[0]);
+    assert!(other_first.0.unwrap_err().contains("not the one in the index"));
+    let twice = check(&|bytes| bytes[key_at(1)] = keys[3].key[0]);
+    assert!(twice.0.unwrap_err().contains("out of order"));
+    // A footer that counts otherwise: rows, raw bytes.
+    for at in [24, 40] {
+        let (found, is_verified) = check(&|bytes| bytes[end + at] -= 1);
+        assert!(found == Ok(rows.clone()) && !is_verified, "{at}");
+    }
+}
+
 #[test]
 fn a_finished_file_survives_power_loss_and_an_unfinished_one_harms_nobody() {
     let rows = small_rows();
