@@ -126,6 +126,7 @@ targets! {
     resp_reply: 5_000,
     resp_request: 5_000,
     segment: 600,
+    snapshot_file: 1_000,
 }
 
 /// Pieces that requests are made of, whole and broken: mutations seldom keep lengths right.

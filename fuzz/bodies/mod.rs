@@ -12,6 +12,7 @@ pub mod ops;
 pub mod resp_reply;
 pub mod resp_request;
 pub mod segment;
+pub mod snapshot_file;
 pub mod store;
 
 /// A target: its name, its check and its seeds.
@@ -29,4 +30,4 @@ macro_rules! targets {
     };
 }
 
-targets!(commands config frame glob manifest numbers ops resp_reply resp_request segment);
+targets!(commands config frame glob manifest numbers ops resp_reply resp_request segment snapshot_file);

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::File;
 use super::os::allocate;
+use super::{File, Map};
 
 /// What any device takes: a page. Memory is always aligned to it.
 const PAGE: usize = 4096;
@@ -104,6 +104,10 @@ impl File for DirectFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.plain.metadata()?.len())
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        Map::of(&self.plain)
     }
 
     fn sync(&self) -> io::Result<()> {

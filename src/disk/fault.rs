@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::File;
+use super::{File, Map};
 
 /// What every refused operation is told; the inner error of the `io::Error`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +110,10 @@ impl File for LatchedFile {
 
     fn block(&self) -> u32 {
         self.inner.block()
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        self.inner.map()
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod direct;
 pub mod fault;
+mod map;
 pub mod os;
 pub mod plain;
 pub mod prng;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use direct::Aligned;
 pub use fault::Latch;
+pub use map::Map;
 pub use os::OsDisk;
 pub use sim::SimDisk;
 
@@ -94,6 +96,13 @@ pub trait File: Send + Sync + 'static {
     /// Lengths and offsets of writes must be multiples of it.
     fn block(&self) -> u32 {
         1
+    }
+
+    /// The file as it is now, in memory. See [`Map`] for what must not happen to it meanwhile.
+    fn map(&self) -> io::Result<Map> {
+        let mut bytes = vec![0; usize::try_from(self.len()?).map_err(io::Error::other)?];
+        self.read_exact_at(&mut bytes, 0)?;
+        Ok(Map::copied(bytes))
     }
 
     /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::direct::DirectFile;
 use super::uring::{Rings, UringFile};
-use super::{Disk, File, Lock, LogIo, LogMode, Open, split};
+use super::{Disk, File, Lock, LogIo, LogMode, Map, Open, split};
 
 /// Sessions and queues are nobody else's business: only the owner reads what the server writes.
 const FILE_MODE: u32 = 0o600;
@@ -193,6 +193,10 @@ impl File for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        Map::of(&self.0)
     }
 
     fn sync(&self) -> io::Result<()> {

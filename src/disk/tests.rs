@@ -82,6 +82,22 @@ fn reads_end_at_the_end_of_the_file_and_gaps_are_zero() {
 }
 
 #[test]
+fn a_map_is_the_whole_file_and_outlives_its_name() {
+    on_every_disk(|disk| {
+        let file = disk.open("f", Open::Create).unwrap();
+        assert_eq!(*file.map().unwrap(), []);
+        let bytes: Vec<u8> = (0..10_000u32).map(|i| i as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        for how in [Open::Read, Open::Log] {
+            assert_eq!(*disk.open("f", how).unwrap().map().unwrap(), bytes);
+        }
+        let map = disk.open("f", Open::Read).unwrap().map().unwrap();
+        disk.remove("f").unwrap();
+        assert_eq!(*map, bytes);
+    });
+}
+
+#[test]
 fn allocated_room_is_zero_and_makes_the_file_longer() {
     on_every_disk(|disk| {
         let file = disk.open("f", Open::Create).unwrap();

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use parking_lot::Mutex;
 
-use super::File;
 use super::os::allocate;
+use super::{File, Map};
 
 /// One operation at a time is in flight on a ring.
 const RING_ENTRIES: u32 = 2;
@@ -133,6 +133,10 @@ impl File for UringFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        Map::of(&self.file)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -87,6 +87,15 @@ impl<'a> Op<'a> {
         }
     }
 
+    /// Reads an op without key and keyspace, as [`encode_bare`] writes it.
+    pub fn decode_bare(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let code = cursor.u8()?;
+        let op = Self::decode_payload(code, &mut cursor)?;
+        cursor.finish()?;
+        Ok(op)
+    }
+
     fn decode_payload(code: u8, cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
         Ok(match code & 0xf0 {
             0 => match code {
@@ -113,6 +122,13 @@ pub fn encode_key_op(out: &mut Vec<u8>, space: SpaceId, key: &[u8], op: &Op<'_>)
         put_bytes(out, key);
         op.encode_payload(out);
     });
+}
+
+/// Appends `code | payload`: an op of a row, whose key and keyspace stand elsewhere.
+#[inline]
+pub fn encode_bare(out: &mut Vec<u8>, op: &Op<'_>) {
+    out.push(op.code());
+    op.encode_payload(out);
 }
 
 /// Appends an op on databases to a record's body.
@@ -277,6 +293,11 @@ mod tests {
             }
             let mut decoded = Ops::new(&body);
             for (space, key, bytes, number, which) in &ops {
+                let mut bare = Vec::new();
+                encode_bare(&mut bare, &make(bytes, *number, *which));
+                prop_assert_eq!(Op::decode_bare(&bare), Ok(make(bytes, *number, *which)));
+                bare.push(0);
+                prop_assert!(Op::decode_bare(&bare).is_err());
                 let expected = AnyOp::Key { space: *space, key, op: make(bytes, *number, *which) };
                 prop_assert_eq!(decoded.next(), Some(Ok(expected)));
                 prop_assert_eq!(decoded.next(), Some(Ok(AnyOp::Space(SpaceOp::Flush { db: *space, space: 3 }))));

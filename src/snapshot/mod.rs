@@ -2,4 +2,11 @@
 //!
 //! docs/decisions/003-snapshots.md says why, docs/formats.md how the bytes lie.
 
+pub mod block;
+#[cfg(test)]
+mod file_tests;
+pub mod footer;
+pub mod header;
+pub mod reader;
 pub mod rows;
+pub mod writer;
