@@ -195,7 +195,7 @@ impl Shared {
         self.publish_durable(self.written_lsn());
     }
 
-    fn notify(&self, moved: Moved) {
+    pub fn notify(&self, moved: Moved) {
         for subscriber in self.subscribers.read().iter() {
             subscriber(moved);
         }

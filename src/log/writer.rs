@@ -147,7 +147,7 @@ impl Writer {
         }
         let rolled = self.roll(shared);
         if rolled == Wrote::All {
-            shared.notify();
+            shared.notify(super::Moved::State);
         }
         rolled
     }
