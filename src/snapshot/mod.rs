@@ -2,4 +2,7 @@
 //!
 //! docs/decisions/003-snapshots.md says why, docs/formats.md how the bytes lie.
 
+pub mod merge;
 pub mod rows;
+pub mod side_by_side;
+pub mod sorted;
