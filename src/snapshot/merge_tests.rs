@@ -191,9 +191,11 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
     let (field, to) = ([b'f', number % 5], name((step.key / 16).wrapping_add(number)));
     let pair: [&[u8]; 2] = [&field, &long];
     let (index, at) = (u64::from(number % 3), u64::from(number) + 1);
-    let side = if number % 2 == 0 { Side::Left } else { Side::Right };
+    let side = if number.is_multiple_of(2) { Side::Left } else { Side::Right };
     then(match step.what {
-        0..=5 => Op::String(StringOp::Set { value: &long, expire_at: (number % 3 == 0).then_some(at) }),
+        0..=5 => {
+            Op::String(StringOp::Set { value: &long, expire_at: (number.is_multiple_of(3)).then_some(at) })
+        }
         6..=10 => Op::String(StringOp::Replace { value: &long }),
         11..=13 => Op::String(StringOp::Append { bytes: &long }),
         14 => Op::String(StringOp::SetRange { offset: index, bytes: &long }),

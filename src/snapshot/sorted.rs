@@ -213,13 +213,13 @@ fn still_counting(arena: &Arena, ops: &[Indexed], places: &mut Vec<Place>) {
     let expiry = effects[tail..].iter().rposition(|effect| *effect == Effect::SetsExpiry).map(|at| tail + at);
     let mut keep = |at: usize| places.push(ops[at].place());
     (start..tail).for_each(&mut keep);
-    for at in value.unwrap_or(tail)..ops.len() {
-        if effects[at] != Effect::SetsExpiry {
+    for (at, effect) in effects.iter().enumerate().skip(value.unwrap_or(tail)) {
+        if *effect != Effect::SetsExpiry || expiry == Some(at) {
             keep(at);
         }
         // An expiry from before the value goes behind it: what made the key then is left out.
-        if value == Some(at) && expiry.is_some_and(|expiry| expiry < at) || expiry == Some(at) {
-            keep(expiry.unwrap_or(at));
+        if value == Some(at) {
+            expiry.into_iter().filter(|expiry| *expiry < at).for_each(&mut keep);
         }
     }
 }
