@@ -83,6 +83,17 @@ mod tests {
     }
 
     #[test]
+    fn a_string_that_was_added_to_is_still_one_under_another_name() {
+        let [from, to] = [&b"{k}from"[..], b"{k}to"].map(|key| KeyRef::new(key, SEED));
+        let mut scratch = Scratch::new(SEED);
+        let append = Op::String(StringOp::Append { bytes: b"1" });
+        [append, Op::Rename { to: to.bytes }]
+            .iter()
+            .for_each(|op| scratch.apply(&from, op).expect("it fits"));
+        assert_eq!(scratch.get(&to).map(Entry::encoding), Some("raw"));
+    }
+
+    #[test]
     fn long_strings_are_made_in_pieces() {
         assert_eq!(rebuilt_equals(&[set(&[7; 100_000], None)], 32 << 10), 4);
         assert_eq!(rebuilt_equals(&[set(&[7; 100_000], Some(9))], usize::MAX), 1);
