@@ -155,6 +155,7 @@ impl Part {
         let entry = self.delete(key).ok_or(NO_KEY)?;
         self.delete(&to);
         let (expire_at, access) = (entry.expire_at(), entry.access());
+        let changed_in_place = entry.changed_in_place();
         let mut renamed = match entry.kind() {
             Kind::String => {
                 Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at)
@@ -162,6 +163,9 @@ impl Part {
             _ => Entry::value(tag(&to), to.bytes, entry.into_box().expect("kind says so"), expire_at),
         };
         renamed.set_access(access);
+        if changed_in_place {
+            renamed.mark_changed_in_place();
+        }
         self.reindex(&to, None, expire_at);
         self.reindex_parts(&to, None, renamed.as_value().and_then(Value::next_expiry));
         self.insert(&to, renamed);

@@ -193,6 +193,11 @@ impl Entry {
         self.header().meta & CHANGED_IN_PLACE != 0
     }
 
+    /// For a string that was moved here from where it was.
+    pub(super) fn mark_changed_in_place(&mut self) {
+        self.header_mut().meta |= CHANGED_IN_PLACE;
+    }
+
     /// Redis' name for the representation of the value (OBJECT ENCODING).
     pub fn encoding(&self) -> &'static str {
         match (self.as_string(), self.as_value()) {

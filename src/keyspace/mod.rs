@@ -9,6 +9,8 @@ pub mod gate;
 pub mod hash;
 pub mod op;
 pub mod prefetch;
+pub mod rebuild;
+pub mod scratch;
 pub mod stripe;
 pub mod table;
 pub mod value;

@@ -172,6 +172,44 @@ fn length_prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out[start..=start + extra].copy_from_slice(&prefix);
 }
 
+/// What an op does to what was there: enough to see which ops before it are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The key is as if it had never been.
+    Removes,
+    /// Nothing of what was there remains.
+    Replaces,
+    /// Only the expiry remains.
+    ReplacesValue,
+    /// A string is another; it stays a key.
+    ChangesString,
+    /// Only the expiry is another.
+    SetsExpiry,
+    /// Anything else: the key may even cease to be.
+    Changes,
+}
+
+impl Effect {
+    /// That of an op as [`encode_bare`] writes it, told by its code alone.
+    pub fn of(bare: &[u8]) -> Self {
+        match bare.first() {
+            Some(0) => Self::Removes,
+            Some(1 | 2) => Self::SetsExpiry,
+            Some(code) if code & 0xf0 == STRING => match code & 0xf {
+                0 | 1 => Self::Replaces,
+                2 => Self::ReplacesValue,
+                _ => Self::ChangesString,
+            },
+            _ => Self::Changes,
+        }
+    }
+
+    /// Whether all ops before are void.
+    pub const fn is_fresh_start(self) -> bool {
+        matches!(self, Self::Removes | Self::Replaces)
+    }
+}
+
 /// The ops of a record's body, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Ops<'a>(Cursor<'a>);
@@ -296,6 +334,9 @@ mod tests {
                 let mut bare = Vec::new();
                 encode_bare(&mut bare, &make(bytes, *number, *which));
                 prop_assert_eq!(Op::decode_bare(&bare), Ok(make(bytes, *number, *which)));
+                let effect = [Effect::Removes, Effect::SetsExpiry, Effect::SetsExpiry, Effect::Changes, Effect::Replaces,
+                    Effect::ReplacesValue, Effect::ChangesString, Effect::ChangesString, Effect::Replaces];
+                prop_assert_eq!(Effect::of(&bare), effect[usize::from(*which)]);
                 bare.push(0);
                 prop_assert!(Op::decode_bare(&bare).is_err());
                 let expected = AnyOp::Key { space: *space, key, op: make(bytes, *number, *which) };

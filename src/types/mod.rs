@@ -19,6 +19,9 @@ use crate::codec::{Cursor, Malformed};
 #[error("op does not fit the value: {0}")]
 pub struct Misfit(pub &'static str);
 
+/// Bytes of elements that an op of [`Collection::rebuild`] holds, unless one element alone is longer.
+pub const REBUILD_BYTES: usize = 32 << 10;
+
 /// What a collection type gives the keyspace. Everything here is deterministic: no clock, no randomness, no settings that
 /// change what a value *means* (limits of representations may differ between two replays).
 pub trait Collection: Default + Send + Sync + 'static {
@@ -30,8 +33,8 @@ pub trait Collection: Default + Send + Sync + 'static {
 
     fn is_empty(&self) -> bool;
 
-    /// Emits ops which, applied to a default value in this order, make an equal one. Each op holds at most about 64 KiB or
-    /// one element.
+    /// Emits ops which, applied to a default value in this order, make an equal one. Each op holds at most about
+    /// [`REBUILD_BYTES`] or one element.
     fn rebuild(&self, emit: &mut dyn FnMut(Self::Op<'_>));
 
     /// Redis' name for the nearest representation (OBJECT ENCODING).

@@ -14,12 +14,9 @@ use std::collections::BTreeSet;
 use crate::types::limits::{self, HASH_MAX_LISTPACK_ENTRIES, HASH_MAX_LISTPACK_VALUE};
 use crate::types::member_table::{MemberTable, Place, Row};
 use crate::types::strings::Strings;
-use crate::types::{Collection, Misfit};
+use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 pub use super::op::HashOp;
-
-/// Bytes of fields and values that an op of [`Collection::rebuild`] holds, unless it has one pair only.
-const REBUILD_BYTES: usize = 64 << 10;
 
 /// Expiry times and hashes of the fields that have one. Two fields with the same time and the same hash share a deadline: it
 /// takes 2^32 fields to meet a pair, and they merely leave late.

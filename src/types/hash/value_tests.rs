@@ -124,7 +124,7 @@ fn rebuild_ops_are_of_bounded_size() {
     hash.rebuild(&mut |op| {
         let mut encoded = Vec::new();
         op.encode(&mut encoded);
-        assert!(encoded.len() < 70 << 10);
+        assert!(encoded.len() < 36 << 10);
         ops += 1;
     });
     assert!(ops > 15);

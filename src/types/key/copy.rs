@@ -8,8 +8,8 @@ use crate::command::options::is;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::op::{AnyOp, Op, Ops, encode_key_op};
+use crate::keyspace::rebuild::ops_of;
 use crate::resp::Reply;
-use crate::types::string::value::StringOp;
 
 const SAME_OBJECT: CommandError = CommandError::new("ERR source and destination objects are the same");
 
@@ -110,17 +110,8 @@ fn copy_value(ctx: &mut Ctx<'_>, from: Name<'_>, to: Name<'_>) -> CommandResult 
     // Reading a value and changing the keyspace exclude each other, so the ops are written down first.
     let mut ops = Vec::new();
     if let Some(entry) = ctx.entry_in(from.db, from.key) {
-        let expire_at = entry.expire_at();
-        // Only the op is read back: where it goes is said when it is applied.
-        let mut emit = |op: Op<'_>| encode_key_op(&mut ops, 0, b"", &op);
-        match (entry.as_string(), entry.as_value()) {
-            (Some(value), _) => emit(Op::String(StringOp::Set { value, expire_at })),
-            (None, Some(value)) => {
-                value.rebuild(&mut emit);
-                expire_at.into_iter().for_each(|at| emit(Op::ExpireAt(at)));
-            }
-            (None, None) => {}
-        }
+        // Only the op is read back: where it goes is said when it is applied. A string stays whole: its copy is made to measure.
+        ops_of(entry, usize::MAX, &mut |op| encode_key_op(&mut ops, 0, b"", &op));
     }
     if ctx.entry_in(to.db, to.key).is_some() {
         ctx.apply_in(to.db, to.key, Op::Delete)?;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::types::{Collection, Misfit};
+use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 use super::block::Block;
 pub use super::block::Side;
@@ -24,9 +24,6 @@ enum Shape {
 
 /// What Redis counts for an empty listpack.
 const SHORT_OVERHEAD: usize = 7;
-
-/// Elements in one push of a rebuilt list, in bytes, unless one alone is longer.
-const REBUILD_BYTES: usize = 32 << 10;
 
 const NO_ELEMENT: Misfit = Misfit("no such element");
 
