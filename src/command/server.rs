@@ -12,6 +12,7 @@ use super::slowlog::SlowLog;
 use super::stats::Stats;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::keyspace::Keyspace;
 use crate::log::{Log, RecoveryReport};
 
@@ -19,6 +20,8 @@ use crate::log::{Log, RecoveryReport};
 pub struct Store {
     pub keyspace: Keyspace,
     pub log: Arc<Log>,
+    /// Where the log is, for the snapshots beside it.
+    pub disk: Arc<dyn Disk>,
     pub recovery: RecoveryReport,
 }
 

@@ -105,6 +105,14 @@ impl Keyspace {
         self.floors[db as usize].fetch_max(lsn, Ordering::Relaxed);
     }
 
+    /// Gives the databases the keyspaces that a snapshot says they have. For a keyspace that nobody uses yet.
+    pub fn adopt_spaces(&self, spaces: &[SpaceId], next: SpaceId) {
+        for (cell, &space) in self.spaces.iter().zip(spaces) {
+            cell.store(space, Ordering::Relaxed);
+        }
+        self.next_space.fetch_max(next, Ordering::Relaxed);
+    }
+
     /// An id that no keyspace has had.
     pub fn fresh_space(&self) -> SpaceId {
         self.next_space.load(Ordering::Relaxed)

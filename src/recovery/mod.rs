@@ -17,6 +17,9 @@ use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::{Keyspace, ReplayError};
 use crate::log::{Log, LogOptions, Recovered};
+use crate::snapshot::catalog::{Catalog, TAG};
+use crate::snapshot::compact::{damaged_catalog, remove_unlisted};
+use crate::snapshot::load::load;
 use batch::Failure;
 use replay::Replay;
 
@@ -29,13 +32,27 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     loading.started_ms.store(server.clock.wall_ms(), Relaxed);
     let threads = threads(server, &options);
     let mut replay = None;
+    let mut listed = None;
+    let snapshots = disk.clone();
     let mut records = 0;
     let mut progress = Progress::new(server);
     let opened =
         Log::open(disk, server.clock.clone(), options, &mut |recovered| match (recovered, &mut replay) {
-            (Recovered::Begin { seed, .. }, _) => {
+            (Recovered::Begin { seed, sections, from }, _) => {
                 crate::types::member_table::set_seed(seed.0);
                 let keyspace = Keyspace::new(server.config.databases() as u32, seed.0);
+                if let Some(section) = sections.iter().find(|section| section.tag == TAG) {
+                    let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
+                    let rows = load(&*snapshots, &catalog, &keyspace, threads)?;
+                    tracing::info!(
+                        rows,
+                        through = catalog.through,
+                        bytes = catalog.bytes(),
+                        "the snapshot is loaded"
+                    );
+                    *from = catalog.through;
+                    listed = Some(catalog);
+                }
                 replay = Some(
                     Replay::new(keyspace, threads)
                         .map_err(StoreError::io("start the threads of recovery"))?,
@@ -61,8 +78,9 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     let replay = replay.map_err(refused)?;
     let (log, report) = opened?;
     let keyspace = replay.expect("a log that opened has said whose it is");
+    remove_unlisted(&*snapshots, &listed.unwrap_or_else(Catalog::empty))?;
     server.time_floor_ms.store(report.last_wall_us / 1000, Relaxed);
-    Ok(Store { keyspace, log: Arc::new(log), recovery: report })
+    Ok(Store { keyspace, log: Arc::new(log), disk: snapshots, recovery: report })
 }
 
 /// Threads that apply, beside the one that reads. 0: it does both.

@@ -3,10 +3,13 @@
 //! docs/decisions/003-snapshots.md says why, docs/formats.md how the bytes lie.
 
 pub mod block;
+pub mod catalog;
+pub mod compact;
 #[cfg(test)]
 mod file_tests;
 pub mod footer;
 pub mod header;
+pub mod load;
 pub mod merge;
 pub mod reader;
 pub mod rows;

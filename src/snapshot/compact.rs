@@ -1,0 +1,254 @@
+//! Compaction: a part of the sealed log becomes files of the snapshot, range by range, and leaves the log.
+//!
+//! A round reads as much of the log as the budget's index holds, each op once; merges it with the files of each range; and
+//! publishes with one replacement of the manifest. Until then nothing refers to what it wrote; an error leaves everything as it
+//! was. A range that the log says nothing new about keeps its files.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::catalog::{Catalog, RANGES, TAG, slots_of};
+use super::footer::FileInfo;
+use super::header::{self, FileHeader, Kind};
+use super::merge::{self, Mode, Plan};
+use super::reader::{FileReader, FileRows};
+use super::rows::{Head, RowSource};
+use super::side_by_side::Visit;
+use super::sorted::SortedOps;
+use super::writer::FileWriter;
+use crate::clock::Clock;
+use crate::codec::Malformed;
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::keyspace::op::SpaceOp;
+use crate::log::{Log, Lsn, Retention, Seed};
+
+/// Deltas of a range before they are merged into a base, whatever their size.
+const DELTAS_MAX: usize = 8;
+/// Deltas are merged when they are together larger than this part of their base.
+const DELTA_PART: u64 = 4;
+
+/// What a compaction needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub seed: Seed,
+    /// Of zstd; 0 for none.
+    pub level: i32,
+    /// Memory for the index of the log's ops and their bytes; one value more may be in memory.
+    pub budget_bytes: usize,
+    pub retention: Retention,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Round {
+    pub through: Lsn,
+    pub files: u64,
+    pub bytes: u64,
+    pub rows: u64,
+    pub retired_segments: u64,
+}
+
+/// The catalog that the manifest keeps.
+pub fn catalog(log: &Log) -> Result<Catalog, StoreError> {
+    let section = log.sections().into_iter().find(|section| section.tag == TAG);
+    section.map_or_else(
+        || Ok(Catalog::empty()),
+        |section| Catalog::decode(&section.bytes).map_err(damaged_catalog),
+    )
+}
+
+/// A section whose checksum is right and whose content isn't.
+pub fn damaged_catalog(Malformed(what): Malformed) -> StoreError {
+    StoreError::Refused(format!(
+        "the manifest's list of snapshot files cannot be read: {what}; restore the manifest from a backup"
+    ))
+}
+
+/// Moves one part of the sealed log into the snapshot. `None`: there is nothing to move. `pace` is told of bytes written, to slow down.
+pub fn round(
+    log: &Log,
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    options: &Options,
+    pace: &mut dyn FnMut(u64),
+) -> Result<Option<Round>, StoreError> {
+    let old = catalog(log)?;
+    let Some(sorted) = read(log, old.through, options)? else { return Ok(None) };
+    let mut new = old.clone();
+    new.through = sorted.through();
+    new.made_us = clock.wall_us();
+    new.next_file = old.next_file.max(1 + names(disk)?.into_iter().max().unwrap_or(0));
+    let first_new = new.next_file;
+    for (_, op) in sorted.space_ops() {
+        new.apply(op)
+            .map_err(|Malformed(what)| StoreError::Refused(format!("the log cannot be compacted: {what}")))?;
+    }
+    let mut work =
+        Work { log, disk, options, sorted: &sorted, from: old.through, pace, round: Round::default() };
+    work.round.through = new.through;
+    let written = (0..RANGES).try_for_each(|range| work.range(range, &mut new));
+    let mut round = work.round;
+    if let Err(error) = written {
+        for sequence in first_new..=new.next_file {
+            // Nothing refers to it; what cannot be removed now is removed by the next start.
+            let _ = disk.remove(&header::path(sequence));
+        }
+        return Err(error);
+    }
+    let keep = |segment: &_| options.retention.keeps(segment);
+    round.retired_segments = log.publish(TAG, new.encode(), new.through, &keep)?.segments;
+    remove_unlisted(disk, &new)?;
+    Ok(Some(round))
+}
+
+/// Removes files that the catalog doesn't list: of a compaction that was cut short, or replaced by newer ones.
+pub fn remove_unlisted(disk: &dyn Disk, catalog: &Catalog) -> Result<(), StoreError> {
+    let listed: HashSet<u64> = catalog.files.iter().map(|file| file.sequence).collect();
+    let mut removed = false;
+    for sequence in names(disk)? {
+        if !listed.contains(&sequence) {
+            let path = header::path(sequence);
+            disk.remove(&path).map_err(StoreError::io(format!("remove {path}")))?;
+            removed = true;
+        }
+    }
+    if removed {
+        disk.sync_dir(header::FOLDER).map_err(StoreError::io(format!("sync {}", header::FOLDER)))?;
+    }
+    Ok(())
+}
+
+fn names(disk: &dyn Disk) -> Result<Vec<u64>, StoreError> {
+    match disk.list(header::FOLDER) {
+        Ok(names) => Ok(names.iter().filter_map(|name| header::sequence_of(name)).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StoreError::io(format!("list {}", header::FOLDER))(error)),
+    }
+}
+
+/// Whole records of the sealed log behind `from`, as many as fit the budget.
+fn read(log: &Log, from: Lsn, options: &Options) -> Result<Option<SortedOps>, StoreError> {
+    let mut builder = SortedOps::builder(options.seed.0, options.budget_bytes);
+    let end = log.read_sealed(from, &mut |record| {
+        builder.push_record(record.lsn_end, record.body).map_err(|Malformed(what)| {
+            StoreError::Refused(format!(
+                "the record that ends at LSN {} cannot be read: {what}",
+                record.lsn_end
+            ))
+        })?;
+        Ok(if builder.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok((end > from).then(|| builder.finish()))
+}
+
+/// One round's work on its ranges.
+struct Work<'a> {
+    log: &'a Log,
+    disk: &'a dyn Disk,
+    options: &'a Options,
+    sorted: &'a SortedOps,
+    from: Lsn,
+    pace: &'a mut dyn FnMut(u64),
+    round: Round,
+}
+
+impl Work<'_> {
+    fn range(&mut self, range: u16, new: &mut Catalog) -> Result<(), StoreError> {
+        let slots = slots_of(range);
+        let mut files: Vec<FileInfo> = new.files_of(range).copied().collect();
+        let has_news = self.sorted.rows(slots.clone()).head().is_some()
+            || self.sorted.components(slots.clone()).heads().next().is_some();
+        // What a flush made void goes away at once: it may be all there is.
+        let flushed = self.sorted.space_ops().iter().any(|(_, op)| matches!(op, SpaceOp::Flush { .. }));
+        if !has_news && (files.is_empty() || !flushed) {
+            return Ok(());
+        }
+        let mode = if flushed { Mode::Base } else { self.mode(&files) };
+        let sequence = new.next_file;
+        new.next_file += 1;
+        let header = FileHeader {
+            kind: if mode == Mode::Base { Kind::Base } else { Kind::Delta },
+            store_id: self.log.info().store_id,
+            sequence,
+            first_slot: *slots.start(),
+            last_slot: *slots.end(),
+            from_lsn: if mode == Mode::Base { 0 } else { self.from },
+            through_lsn: new.through,
+            created_us: new.made_us,
+        };
+        let info = self.write(&header, mode, &files, new)?;
+        if mode == Mode::Base {
+            files.clear();
+        }
+        if info.rows == 0 {
+            let path = header::path(sequence);
+            self.disk.remove(&path).map_err(StoreError::io(format!("remove {path}")))?;
+        } else {
+            files.push(info);
+            self.round.files += 1;
+            self.round.bytes += info.bytes;
+            self.round.rows += info.rows;
+        }
+        new.files.retain(|file| file.first_slot != header.first_slot);
+        new.files.extend(files);
+        new.files.sort_unstable_by_key(|file| file.sequence);
+        Ok(())
+    }
+
+    fn mode(&self, files: &[FileInfo]) -> Mode {
+        let Some((base, deltas)) = files.split_first() else { return Mode::Base };
+        let old: u64 = deltas.iter().map(|file| file.raw_bytes).sum();
+        let news = self.sorted.bytes() as u64 / u64::from(RANGES);
+        let merge = deltas.len() >= DELTAS_MAX || (old + news) * DELTA_PART > base.raw_bytes;
+        if merge { Mode::Base } else { Mode::Delta }
+    }
+
+    fn write(
+        &mut self,
+        header: &FileHeader,
+        mode: Mode,
+        files: &[FileInfo],
+        catalog: &Catalog,
+    ) -> Result<FileInfo, StoreError> {
+        let slots = header.first_slot..=header.last_slot;
+        let seed = self.options.seed;
+        let readers = files
+            .iter()
+            .map(|file| FileReader::open(self.disk, file.sequence, Some(file)))
+            .collect::<Result<Vec<Arc<FileReader>>, _>>()?;
+        let mut older = |head: &Head, visit: &mut Visit<'_>| {
+            for reader in &readers {
+                let mut rows = reader.lookup(seed, head)?;
+                if rows.head().is_some() {
+                    while let Some(op) = rows.next_op()? {
+                        visit(op)?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        // A delta is made of the news alone.
+        let merged: &[Arc<FileReader>] = if mode == Mode::Base { &readers } else { &[] };
+        let mut rows = merged
+            .iter()
+            .map(|reader| reader.rows(seed, slots.clone()))
+            .collect::<Result<Vec<FileRows>, _>>()?;
+        let mut news = self.sorted.rows(slots.clone());
+        let mut sources: Vec<&mut dyn RowSource> =
+            rows.iter_mut().map(|rows| rows as &mut dyn RowSource).collect();
+        sources.push(&mut news);
+        let plan = Plan {
+            mode,
+            has_base: !merged.is_empty(),
+            seed: seed.0,
+            is_live: &|space| catalog.is_live(space),
+            renamed: Some(self.sorted.components(slots)),
+        };
+        let mut writer = FileWriter::create(self.disk, header, self.options.level)?.paced(&mut *self.pace);
+        merge::merge(&mut sources, &plan, &mut older, &mut writer)?;
+        writer.finish()
+    }
+}
