@@ -9,7 +9,9 @@ use duramen::clock::SimClock;
 use duramen::disk::sim::CrashStyle;
 use duramen::disk::{Disk, SimDisk};
 use duramen::engine::rig::Rig;
-use duramen::log::{LogOptions, Policy};
+use duramen::error::StoreError;
+use duramen::log::{LogOptions, Policy, Retention, Seed};
+use duramen::snapshot::compact;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -25,6 +27,9 @@ enum Step {
     Reopen,
     Kill,
     Power(u64, bool),
+    /// Moves the log into the snapshot: the active segment, too, or not; with a small or a large budget; with a power failure
+    /// after so many disk operations (and a seed), or none.
+    Compact(bool, bool, Option<(u64, u64)>),
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -109,6 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reopen),
         1 => Just(Step::Kill),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(seed, garbage)| Step::Power(seed, garbage)),
+        3 => (any::<bool>(), any::<bool>(), prop::option::weighted(0.4, (0u64..60, any::<u64>())))
+            .prop_map(|(seal, small, crash)| Step::Compact(seal, small, crash)),
     ]
 }
 
@@ -183,6 +190,35 @@ impl History {
         Ok(())
     }
 
+    fn compact(&mut self, seal: bool, small: bool, crash: Option<(u64, u64)>) -> Result<(), TestCaseError> {
+        if seal {
+            self.log().seal();
+            for _ in 0..12 {
+                self.log().step();
+            }
+            self.note_acknowledged();
+        }
+        if let Some((mutations, _)) = crash {
+            self.disk.crash_after(mutations);
+        }
+        let outcome = self.compact_all(if small { 2000 } else { 1 << 20 });
+        if let Some((_, seed)) = crash {
+            let (disk, kept) =
+                (self.disk.crash(seed, CrashStyle::RandomWithGarbage), self.acknowledged_durable);
+            return self.reopen(disk, kept);
+        }
+        outcome.map_err(|error| TestCaseError::fail(format!("compaction: {error}")))
+    }
+
+    /// Rounds until there is nothing left to move.
+    fn compact_all(&self, budget_bytes: usize) -> Result<(), StoreError> {
+        let store = self.rig.server.store.get().expect("the rig opened it");
+        let seed = Seed(store.keyspace.seed());
+        let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
+        while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| {})?.is_some() {}
+        Ok(())
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
             Step::Command(session, words) => self.run(*session, words),
@@ -218,6 +254,7 @@ impl History {
                 let disk = self.disk.kill();
                 self.reopen(disk, kept)?;
             }
+            Step::Compact(seal, small, crash) => self.compact(*seal, *small, *crash)?,
             Step::Power(seed, garbage) => {
                 let style = if *garbage { CrashStyle::RandomWithGarbage } else { CrashStyle::Random };
                 let (disk, kept) = (self.disk.crash(*seed, style), self.acknowledged_durable);
