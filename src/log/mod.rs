@@ -30,6 +30,7 @@ mod scan;
 pub mod segment;
 mod shared;
 mod stats;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -148,7 +148,11 @@ fn draw_seed(clock: &dyn Clock) -> Result<Seed, StoreError> {
 }
 
 /// Every listed segment must be there. Returns the files that are not listed and may be removed.
-fn check_files(disk: &dyn Disk, manifest: &Manifest, files: &[u64]) -> Result<Vec<u64>, StoreError> {
+pub(super) fn check_files(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    files: &[u64],
+) -> Result<Vec<u64>, StoreError> {
     for entry in manifest.segments.iter().filter(|s| !s.rewriting) {
         if !files.contains(&entry.sequence) {
             return Err(StoreError::Refused(format!(
@@ -216,7 +220,7 @@ fn drop_half_rewritten(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), S
 }
 
 /// Opens the listed segments and holds their headers against the manifest.
-fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, StoreError> {
+pub(super) fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, StoreError> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         let path = segment::path(entry.sequence);

@@ -17,8 +17,8 @@ use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::{Keyspace, ReplayError};
 use crate::log::{Log, LogOptions, Recovered};
-use batch::Failure;
-use replay::Replay;
+pub use batch::Failure;
+pub use replay::Replay;
 
 /// Threads unless the administrator says how many: the thread that reads keeps about so many busy.
 const THREADS_MAX: usize = 8;
