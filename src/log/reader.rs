@@ -49,7 +49,7 @@ impl Window {
         };
         self.start = offset;
         self.len = kept;
-        let want = len.max(WINDOW_BYTES).min((limit - offset) as usize).max(kept);
+        let want = len.max(WINDOW_BYTES).min(limit.saturating_sub(offset) as usize).max(kept);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }

@@ -320,8 +320,8 @@ impl Walk<'_, '_> {
 
     /// What stood before the last break is not continued.
     fn break_at(&mut self, at: Break) -> Result<(), StoreError> {
-        if !self.is_broken() && at.file == self.path && at.offset == 0 {
-            // The file itself cannot be trusted: nothing of it may be kept.
+        if !self.is_broken() && at.file == self.path && at.offset < HEADER_LEN {
+            // Not even its header is whole: nothing of the file may be kept.
             self.keep_before_this_segment();
         }
         (self.visit)(Found::Break(&at))?;
