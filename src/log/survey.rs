@@ -217,7 +217,12 @@ fn read_header(disk: &dyn Disk, sequence: u64) -> Result<HeaderRead, StoreError>
         let len = file.len()?;
         let mut head = vec![0; HEADER_LEN.min(len) as usize];
         file.read_exact_at(&mut head, 0)?;
-        Ok((Some(len), SegmentHeader::decode(&head)))
+        let header = SegmentHeader::decode(&head);
+        let is_whole = len >= HEADER_LEN;
+        Ok((
+            Some(len),
+            header.and_then(|h| is_whole.then_some(h).ok_or("the file ends within its header".to_owned())),
+        ))
     };
     read().map_err(StoreError::io(format!("read {path}")))
 }
@@ -320,7 +325,7 @@ impl Walk<'_, '_> {
 
     /// What stood before the last break is not continued.
     fn break_at(&mut self, at: Break) -> Result<(), StoreError> {
-        if !self.is_broken() && at.file == self.path && at.offset < HEADER_LEN {
+        if !self.is_broken() && at.file == self.path && at.offset == 0 {
             // Not even its header is whole: nothing of the file may be kept.
             self.keep_before_this_segment();
         }

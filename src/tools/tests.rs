@@ -157,7 +157,9 @@ fn agrees_and_repairs(disk: &SimDisk, whole: &[(u64, Vec<u8>)], what: &str) {
     assert!(report.exit_code() <= DAMAGED, "{what}: {}", report.text());
     let target = SimDisk::new(2);
     let mut out = Vec::new();
-    let code = repair(disk, &*clock(), &Place::Into(&target), false, &mut out).unwrap();
+    let repaired = repair(disk, &*clock(), &Place::Into(&target), false, &mut out);
+    let code = repaired
+        .unwrap_or_else(|e| panic!("{what}: {e}\n{}\n{}", report.text(), String::from_utf8_lossy(&out)));
     let told = String::from_utf8(out).unwrap();
     assert!(bytes_of(disk) == before, "{what}: the source is not changed");
     match &report.outcome {
