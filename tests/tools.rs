@@ -21,7 +21,7 @@ fn code(args: &[&str], dir: &Path, more: &[&str]) -> i32 {
 
 #[test]
 fn exit_codes_tell_good_from_torn_from_damaged_from_unknown() {
-    let mut server = Server::start(Options::default());
+    let mut server = Server::start(Options::default().directive("appendfsync", "always"));
     let dir = server.data_dir();
     let mut client = server.client();
     for i in 0..200 {
@@ -32,10 +32,10 @@ fn exit_codes_tell_good_from_torn_from_damaged_from_unknown() {
     assert_eq!(in_use.status.code(), Some(3));
     let told = String::from_utf8_lossy(&in_use.stderr).into_owned();
     assert!(told.contains("process") && told.contains("Stop the server"), "{told}");
-    server.stop();
+    server.kill9();
 
-    assert_eq!(code(&["check"], &dir, &[]), 0);
-    assert_eq!(code(&["check", "--json"], &dir, &[]), 0);
+    assert!(code(&["check"], &dir, &[]) <= 1);
+    assert!(code(&["check", "--json"], &dir, &[]) <= 1);
     assert_eq!(code(&["inspect"], &dir, &["keys"]), 0);
     assert_eq!(code(&["check"], &dir, &["--no-such-option"]), 3);
     assert_eq!(code(&["check"], &dir.join("nothing"), &[]), 3);
