@@ -1,4 +1,4 @@
-//! The one binary: the server.
+//! The one binary: the server, and under the names of subcommands the tools.
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -13,5 +13,6 @@ static MALLOC_CONF: &[u8; 31] = b"thp:always,metadata_thp:always\0";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    std::process::exit(duramen::server::run(&args));
+    let code = duramen::tools::run(&args).unwrap_or_else(|| duramen::server::run(&args));
+    std::process::exit(code);
 }

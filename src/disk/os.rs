@@ -45,6 +45,34 @@ impl OsDisk {
         Ok(Self { root, log_io, rings: rings.map(Arc::new), direct_was_refused: AtomicBool::new(false) })
     }
 
+    /// Opens a data directory that exists, to look at it. Makes nothing.
+    pub fn open_existing(root: PathBuf) -> io::Result<Self> {
+        if !fs::metadata(&root)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { root, log_io: LogIo::Buffered, rings: None, direct_was_refused: AtomicBool::new(false) })
+    }
+
+    /// Takes the lock of that file together with other readers, without changing the file; `None` if there is no such file. While
+    /// it is held nobody gets the exclusive one. `WouldBlock` if somebody has that, with a text that names the holder.
+    pub fn lock_shared(&self, path: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        let file = match fs::File::open(self.at(path)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+            Err(fs::TryLockError::WouldBlock) => Err(self.is_locked(path)),
+        }
+    }
+
+    fn is_locked(&self, path: &str) -> io::Error {
+        let holder =
+            self.lock_holder(path).map_or("another process".to_owned(), |pid| format!("process {pid}"));
+        io::Error::new(io::ErrorKind::WouldBlock, format!("{path} is locked by {holder}"))
+    }
+
     fn open_direct(&self, path: &Path, plain: fs::File) -> io::Result<DirectFile> {
         DirectFile::open(path, plain).inspect_err(|error| {
             let refused = error.kind() == io::ErrorKind::Unsupported;
@@ -133,15 +161,7 @@ impl Disk for OsDisk {
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::Error(error)) => return Err(error),
-            Err(fs::TryLockError::WouldBlock) => {
-                let holder = self
-                    .lock_holder(path)
-                    .map_or("another process".to_owned(), |pid| format!("process {pid}"));
-                return Err(io::Error::new(
-                    io::ErrorKind::WouldBlock,
-                    format!("{path} is locked by {holder}"),
-                ));
-            }
+            Err(fs::TryLockError::WouldBlock) => return Err(self.is_locked(path)),
         }
         // The number only serves the other side's error message: a full disk must not keep a server from starting.
         let _ = file

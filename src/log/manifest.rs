@@ -274,7 +274,7 @@ pub fn load(disk: &dyn Disk) -> Result<Found, StoreError> {
     })
 }
 
-fn read(disk: &dyn Disk, path: &str) -> io::Result<Option<Result<Manifest, Malformed>>> {
+pub(super) fn read(disk: &dyn Disk, path: &str) -> io::Result<Option<Result<Manifest, Malformed>>> {
     let file = match disk.open(path, Open::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

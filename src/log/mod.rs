@@ -33,6 +33,7 @@ mod sealed;
 pub mod segment;
 mod shared;
 mod stats;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod threads;

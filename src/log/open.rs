@@ -148,7 +148,11 @@ fn draw_seed(clock: &dyn Clock) -> Result<Seed, StoreError> {
 }
 
 /// Every listed segment must be there. Returns the files that are not listed and may be removed.
-fn check_files(disk: &dyn Disk, manifest: &Manifest, files: &[u64]) -> Result<Vec<u64>, StoreError> {
+pub(super) fn check_files(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    files: &[u64],
+) -> Result<Vec<u64>, StoreError> {
     for entry in manifest.segments.iter().filter(|s| !s.rewriting) {
         if !files.contains(&entry.sequence) {
             return Err(StoreError::Refused(format!(
@@ -216,12 +220,12 @@ fn drop_half_rewritten(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), S
 }
 
 /// Where the listed segments begin. One without a first LSN before one with it was never begun.
-fn first_lsn(manifest: &Manifest) -> Lsn {
+pub(super) fn first_lsn(manifest: &Manifest) -> Lsn {
     manifest.segments.iter().find_map(|s| s.first_lsn).unwrap_or(0)
 }
 
 /// Tells the visitor whose log it is, and asks where its records are to begin.
-fn begin(manifest: &Manifest, visit: &mut Visit<'_>) -> Result<Lsn, StoreError> {
+pub(super) fn begin(manifest: &Manifest, visit: &mut Visit<'_>) -> Result<Lsn, StoreError> {
     let first_lsn = first_lsn(manifest);
     let mut from = 0;
     visit(Recovered::Begin { seed: manifest.seed, sections: &manifest.sections, from: &mut from })?;
@@ -236,7 +240,7 @@ fn begin(manifest: &Manifest, visit: &mut Visit<'_>) -> Result<Lsn, StoreError> 
 }
 
 /// Opens the listed segments and holds their headers against the manifest.
-fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, StoreError> {
+pub(super) fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Listed>, StoreError> {
     manifest.segments.iter().map(|entry| open_segment(disk, &manifest.store_id, entry)).collect()
 }
 

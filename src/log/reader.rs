@@ -49,7 +49,7 @@ impl Window {
         };
         self.start = offset;
         self.len = kept;
-        let want = len.max(WINDOW_BYTES).min((limit - offset) as usize).max(kept);
+        let want = len.max(WINDOW_BYTES).min(limit.saturating_sub(offset) as usize).max(kept);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
@@ -125,6 +125,39 @@ impl<'a> SegmentReader<'a> {
         Ok(head.is_ok_and(|head| {
             !matches!(Header::decode(head, &self.entry.salt), Err(NotAHeader::Blank | NotAHeader::Damaged(_)))
         }))
+    }
+
+    /// The header at this place if it is intact, wherever in the stream its frame belongs.
+    pub fn peek(&mut self) -> io::Result<Option<Header>> {
+        let head = self.window.get(self.file, self.offset, frame::HEADER_LEN, self.limit)?;
+        let head = <&[u8; frame::HEADER_LEN]>::try_from(head).ok();
+        let header = head.and_then(|head| Header::decode(head, &self.entry.salt).ok());
+        Ok(header.filter(|header| header.term == self.entry.term))
+    }
+
+    /// Goes to the next intact header at or behind `from`, and takes its word for where in the stream it belongs. Stays where it
+    /// is when there is none. For tools that look behind damage; recovery never does.
+    pub fn seek_header(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let mut offset = from.next_multiple_of(ALIGN as u64);
+        while offset < self.limit {
+            let chunk = self.window.get(self.file, offset, WINDOW_BYTES, self.limit)?;
+            let last = (chunk.len() + 1).saturating_sub(frame::HEADER_LEN);
+            let mut places = (0..last).step_by(ALIGN).filter(|&at| chunk[at..at + 4] == frame::MAGIC);
+            let found = places.find_map(|at| {
+                let head = chunk[at..at + frame::HEADER_LEN].try_into().ok()?;
+                let header = Header::decode(head, &self.entry.salt).ok()?;
+                (header.term == self.entry.term).then_some((offset + at as u64, header))
+            });
+            if let Some((at, header)) = found {
+                (self.offset, self.lsn, self.previous_crc) = (at, header.first_lsn, header.previous_crc);
+                return Ok(Some(at));
+            }
+            if chunk.len() < WINDOW_BYTES {
+                break;
+            }
+            offset += (WINDOW_BYTES - frame::HEADER_LEN.next_multiple_of(ALIGN)) as u64;
+        }
+        Ok(None)
     }
 
     /// Verifies the frame at this place and moves behind it. Stays where it is when there is none.

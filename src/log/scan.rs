@@ -277,7 +277,7 @@ impl Scan<'_> {
         let reason = format!(
             "{why}, but the log was synced through LSN {proven} ({proof}). At stake is everything from LSN {} on, at least \
              {} bytes of acknowledged writes. Nothing was changed. Run `duramen check` on the directory for the extent of \
-             the damage, and restore the file from a backup if you have one",
+             the damage, and restore the file from a backup; without one, `duramen repair --into` saves what is before the damage",
             self.lsn,
             proven.saturating_sub(self.lsn)
         );

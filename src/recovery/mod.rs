@@ -20,8 +20,8 @@ use crate::log::{Log, LogOptions, Recovered};
 use crate::snapshot::catalog::{Catalog, TAG};
 use crate::snapshot::compact::{damaged_catalog, remove_unlisted};
 use crate::snapshot::load::load;
-use batch::Failure;
-use replay::Replay;
+pub use batch::Failure;
+pub use replay::Replay;
 
 /// Threads unless the administrator says how many: the thread that reads keeps about so many busy.
 const THREADS_MAX: usize = 8;

@@ -12,6 +12,7 @@ pub const HELP: &str = "\
 Duramen: a Redis-compatible server for data that must not be lost.
 
 Usage: duramen [redis.conf] [--directive value ...]
+       duramen check | inspect | dump | repair DIR ...     look at a stopped data directory; see duramen check --help
        duramen --version | --help
 
 Every directive of redis.conf may stand on the command line, after the file:
@@ -25,7 +26,8 @@ What decides about safety:
   --appendfsync everysec   when the kernel has it; a power failure may take the last second (default)
   --appendfsync no         when the kernel has it; the kernel decides about the rest
 
-docs/configuration.md lists all directives, docs/durability.md what is promised under each policy.
+docs/configuration.md lists all directives, docs/durability.md what is promised under each policy,
+docs/tools.md the tools. A configuration file that is named like a tool is given as ./check.
 ";
 
 /// A configuration, and where it came from.

@@ -1,0 +1,264 @@
+//! Subcommands of the one binary that work on a data directory no server has open, or on a copy of one.
+//!
+//! ```text
+//! check    whole or damaged, and what is at stake     load      replay without opening
+//! inspect  what it is made of                         damage    how far the log is good, what is readable behind
+//! dump     records or keys as commands                words     ops as commands, quoting, times
+//! repair   the part before the damage, as a store     snapshot  the reports' part about snapshots
+//! ```
+//!
+//! Only `repair` writes, and it never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
+//! directory's lock together with other readers, so that no server starts; where a server runs it refuses.
+
+pub mod check;
+pub mod damage;
+pub mod dump;
+pub mod inspect;
+pub mod json;
+pub mod load;
+mod output;
+pub mod repair;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod words;
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::clock::OsClock;
+use crate::disk::{Disk, Lock, LogIo, OsDisk};
+use crate::error::StoreError;
+
+/// Exit codes. 0 is good for every tool.
+pub const GOOD: i32 = 0;
+/// `check`: a server starts, and there is something to know (a torn tail is cut, a copy of the manifest is unusable).
+pub const WARNINGS: i32 = 1;
+/// `repair`: a server starts on the directory as it is.
+pub const NOTHING_TO_REPAIR: i32 = 1;
+/// `check`, `inspect`, `dump`: a server refuses the directory.
+pub const DAMAGED: i32 = 2;
+/// `repair`: the result is not good; this is a fault of the tool.
+pub const UNREPAIRED: i32 = 2;
+/// The arguments, the disk, a lock, or a format of another version.
+pub const CANNOT_TELL: i32 = 3;
+
+const NAMES: [&str; 4] = ["check", "inspect", "dump", "repair"];
+
+/// Runs a tool if the first argument names one. Returns the process' exit code.
+pub fn run(args: &[String]) -> Option<i32> {
+    let first = args.first()?;
+    if !NAMES.contains(&first.as_str()) {
+        return None;
+    }
+    let with_program = std::iter::once("duramen").chain(args.iter().map(String::as_str));
+    let matches = match command().try_get_matches_from(with_program) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // To standard output for --help, else to standard error; if that is closed nobody reads it.
+            let _ = error.print();
+            return Some(if error.use_stderr() { CANNOT_TELL } else { GOOD });
+        }
+    };
+    let (name, matches) = matches.subcommand()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let outcome = run_tool(name, matches, &mut out).and_then(|done| {
+        out.flush().map_err(write_failed)?;
+        Ok(done)
+    });
+    Some(match outcome {
+        Ok((code, why)) => {
+            if let Some(why) = why {
+                eprintln!("duramen {name}: {why}");
+            }
+            code
+        }
+        // The reader has seen enough.
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => GOOD,
+        Err(error) => {
+            let _ = out.flush();
+            eprintln!("duramen {name}: {error}");
+            CANNOT_TELL
+        }
+    })
+}
+
+pub(crate) fn write_failed(error: io::Error) -> StoreError {
+    StoreError::io("write the output")(error)
+}
+
+type Done = Result<(i32, Option<String>), StoreError>;
+
+fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
+    let dir = path(matches, "DIR").unwrap_or_default();
+    let disk =
+        OsDisk::open_existing(dir.clone()).map_err(StoreError::io(format!("open {}", dir.display())))?;
+    let in_place = name == "repair" && matches.get_flag("in-place");
+    let _lock = if in_place { Some(lock(&disk)?) } else { lock_shared(&disk)? };
+    let clock = OsClock::new();
+    let json = matches.get_flag("json");
+    match name {
+        "check" => {
+            let report = check::check(&disk, &clock)?;
+            let text = if json { report.json().to_string() + "\n" } else { report.text() };
+            out.write_all(text.as_bytes()).map_err(write_failed)?;
+            Ok((report.exit_code(), None))
+        }
+        "inspect" => {
+            let top = matches.get_one::<usize>("top").copied().unwrap_or(10);
+            let view = match matches.get_one::<String>("VIEW").map(String::as_str) {
+                Some("segments") => inspect::View::Segments,
+                Some("frames") => inspect::View::Frames,
+                Some("keys") => inspect::View::Keys,
+                _ => inspect::View::All,
+            };
+            inspect::inspect(&disk, &clock, view, top, json, out)
+        }
+        "dump" => {
+            let filter = filter(matches);
+            let run = if matches.get_flag("keys") { dump::keys } else { dump::records };
+            run(&disk, &clock, &filter, json, out)
+        }
+        _ => repair(&disk, &clock, path(matches, "into"), json, out),
+    }
+}
+
+fn repair(disk: &OsDisk, clock: &OsClock, into: Option<PathBuf>, json: bool, out: &mut dyn Write) -> Done {
+    let Some(into) = into else {
+        return Ok((repair::repair(disk, clock, &repair::Place::Here, json, out)?, None));
+    };
+    let target = OsDisk::open_dir(into.clone(), LogIo::Buffered);
+    let target = target.map_err(StoreError::io(format!("make {}", into.display())))?;
+    let names = target.list("").map_err(StoreError::io(format!("list {}", into.display())))?;
+    if !names.is_empty() {
+        return Err(StoreError::Refused(format!("{} is not empty; name a new directory", into.display())));
+    }
+    Ok((repair::repair(disk, clock, &repair::Place::Into(&target), json, out)?, None))
+}
+
+fn lock_shared(disk: &OsDisk) -> Result<Option<Box<dyn Lock>>, StoreError> {
+    disk.lock_shared("LOCK").map_err(in_use)
+}
+
+fn lock(disk: &OsDisk) -> Result<Box<dyn Lock>, StoreError> {
+    disk.lock("LOCK").map_err(in_use)
+}
+
+fn in_use(error: io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return StoreError::Refused(format!(
+            "the data directory is in use ({error}). Stop the server first, or work on a copy of the directory"
+        ));
+    }
+    StoreError::io("lock the data directory")(error)
+}
+
+fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
+    matches.get_one::<PathBuf>(name).cloned()
+}
+
+fn filter(matches: &ArgMatches) -> dump::Filter {
+    let number = |name: &str| matches.get_one::<u64>(name).copied();
+    dump::Filter {
+        from_lsn: number("from-lsn"),
+        to_lsn: number("to-lsn"),
+        from_us: number("from-time"),
+        to_us: number("to-time"),
+        key: matches.get_one::<String>("key").map(|pattern| pattern.clone().into_bytes()),
+        db: matches.get_one::<u32>("db").copied(),
+    }
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    words::parse_time(text).ok_or_else(|| {
+        "give UTC as 2026-11-21T06:05:00 (parts of a second and Z as you like), or seconds since 1970"
+            .to_owned()
+    })
+}
+
+fn command() -> Command {
+    let dir = || {
+        Arg::new("DIR")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("A data directory that no server has open, or a copy of one")
+    };
+    let json =
+        || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Write JSON to standard output");
+    let tool = |name: &'static str, about: &'static str, codes: &'static str| {
+        Command::new(name).about(about).after_help(codes).arg(dir()).arg(json())
+    };
+    let check = tool(
+        "check",
+        "Verifies a data directory: checksums, order, and that all of it replays. Changes nothing",
+        "Exit codes: 0 good; 1 good, with warnings (a torn tail that the next start cuts); 2 damaged; 3 cannot tell",
+    );
+    let inspect = tool(
+        "inspect",
+        "Shows what a data directory is made of. Changes nothing",
+        "Exit codes: 0; 2 damage was met; 3 cannot tell",
+    )
+    .arg(Arg::new("VIEW").value_parser(["segments", "frames", "keys"]).help("Only this part"))
+    .arg(Arg::new("top").long("top").value_parser(value_parser!(usize)).help("How many of the biggest [10]"));
+    let repair = tool(
+        "repair",
+        "Makes a directory that starts out of the part of a damaged log before the damage, and tells what is lost",
+        "Exit codes: 0 repaired; 1 nothing to repair; 2 the result is not good; 3 cannot be done",
+    )
+    .arg(
+        Arg::new("into")
+            .long("into")
+            .value_name("COPY_DIR")
+            .value_parser(value_parser!(PathBuf))
+            .required_unless_present("in-place")
+            .help("The new directory; DIR is not changed"),
+    )
+    .arg(
+        Arg::new("in-place")
+            .long("in-place")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("into")
+            .help("Cut the log in DIR itself; what is changed or removed is put aside in DIR/damaged-<time>"),
+    );
+    Command::new("duramen").disable_help_subcommand(true).subcommand_required(true).subcommands([
+        check,
+        inspect,
+        dump_command(tool),
+        repair,
+    ])
+}
+
+fn dump_command(tool: impl Fn(&'static str, &'static str, &'static str) -> Command) -> Command {
+    let bound = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u64)).help(help)
+    };
+    let moment = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("T").value_parser(time).help(help)
+    };
+    tool(
+        "dump",
+        "Writes the log's records as readable commands, or with --keys commands that make its keys. Changes nothing",
+        "Exit codes: 0; 2 damage was met (the records before it are written); 3 cannot tell",
+    )
+    .arg(bound("from-lsn", "Only records that end behind this LSN"))
+    .arg(bound("to-lsn", "Only records that end at this LSN or before"))
+    .arg(moment("from-time", "Only records written at this time (UTC) or later"))
+    .arg(moment("to-time", "Only records written at this time (UTC) or before"))
+    .arg(Arg::new("key").long("key").value_name("GLOB").help("Only ops on keys that match"))
+    .arg(
+        Arg::new("db")
+            .long("db")
+            .value_name("N")
+            .value_parser(value_parser!(u32))
+            .help("Only ops on keys of this database"),
+    )
+    .arg(
+        Arg::new("keys")
+            .long("keys")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["from-lsn", "to-lsn", "from-time", "to-time"])
+            .help("The keys as they are at the end of the log, as commands for redis-cli"),
+    )
+}

@@ -1,0 +1,299 @@
+//! `duramen repair`: the part of a damaged log before the damage, as a directory that starts.
+//!
+//! Only ever the beginning: nothing behind the damage is kept, for a log with a hole is a state that never was. What is lost
+//! is told record by record. The copy is synced and judged before it is said to be good; in place, everything that is
+//! changed or removed is put aside first.
+
+use std::io::{self, Write};
+
+use crate::clock::Clock;
+use crate::disk::{Disk, Open};
+use crate::error::StoreError;
+use crate::log::manifest::{self, COPIES, Manifest, SegmentEnd, SegmentEntry, TermStart};
+use crate::log::survey::{self, Verdict};
+use crate::log::{Seed, segment};
+
+use super::damage::{self, Assessment};
+use super::json::Json;
+use super::load;
+use super::snapshot::Snapshot;
+use super::{CANNOT_TELL, GOOD, NOTHING_TO_REPAIR, UNREPAIRED, words, write_failed};
+
+/// Where the repaired log goes.
+pub enum Place<'a> {
+    /// An empty directory.
+    Into(&'a dyn Disk),
+    /// The directory itself, whose lock the caller holds.
+    Here,
+}
+
+/// Says what is lost, and repairs. Returns the exit code.
+pub fn repair(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    place: &Place<'_>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<i32, StoreError> {
+    let loaded = load::load(disk, clock)?;
+    let error = match loaded.verdict {
+        Verdict::Opens(_) => {
+            let text = "a server starts on this directory as it is: nothing to repair, nothing was written";
+            say(out, json, text)?;
+            return Ok(NOTHING_TO_REPAIR);
+        }
+        Verdict::Empty => {
+            say(out, json, "there is no store here")?;
+            return Ok(CANNOT_TELL);
+        }
+        Verdict::CannotTell(error) => return Err(error),
+        Verdict::Damaged(error) => error,
+    };
+    // Memory for the log's own work only.
+    drop(loaded.keyspace);
+    if !json {
+        writeln!(out, "{error}").map_err(write_failed)?;
+    }
+    let extent = damage::assess(disk, loaded.misfit, &mut |record| {
+        let line = if json {
+            Json::Object(vec![
+                ("lost_lsn", record.lsn_end.into()),
+                ("time_us", record.wall_us.into()),
+                ("record", damage::in_one_line(record).into()),
+            ])
+            .to_string()
+        } else {
+            format!("lost: {}", damage::in_one_line(record))
+        };
+        writeln!(out, "{line}").map_err(write_failed)
+    })?;
+    let manifest = cut_manifest(disk, clock, &extent)?;
+    let (target, aside) = match place {
+        Place::Into(target) => {
+            copy_into(disk, *target, &manifest, &extent)?;
+            (*target, None)
+        }
+        Place::Here => (disk, Some(cut_here(disk, clock, &manifest, &extent)?)),
+    };
+    let repaired = judge_again(target, &extent);
+    report(&error, &extent, aside.as_deref(), &repaired, json, out)?;
+    Ok(if repaired.is_ok() { GOOD } else { UNREPAIRED })
+}
+
+fn say(out: &mut dyn Write, json: bool, text: &str) -> Result<(), StoreError> {
+    let line = if json { Json::Object(vec![("result", text.into())]).to_string() } else { text.to_owned() };
+    writeln!(out, "{line}").map_err(write_failed)
+}
+
+fn report(
+    error: &StoreError,
+    extent: &Assessment,
+    aside: Option<&str>,
+    repaired: &Result<(), String>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), StoreError> {
+    if json {
+        let keys = extent.keys.keys().map(|key| Json::bytes(key));
+        let report = Json::Object(vec![
+            ("error", error.to_string().into()),
+            ("damage", extent.json()),
+            ("keys_lost_changes", Json::list(keys)),
+            ("put_aside", aside.into()),
+            ("repaired", repaired.is_ok().into()),
+            ("fault", repaired.as_ref().err().map(String::as_str).into()),
+        ]);
+        return writeln!(out, "{report}").map_err(write_failed);
+    }
+    for (key, count) in &extent.keys {
+        writeln!(out, "changes lost: {count} to {}", words::line(std::slice::from_ref(key)))
+            .map_err(write_failed)?;
+    }
+    let mut text = extent.text();
+    if let Some(aside) = aside {
+        text.push_str(&format!("  put aside: {aside}\n"));
+    }
+    text.push_str(&match repaired {
+        Ok(()) => format!("repaired: {} records, up to LSN {}\n", extent.good_records, extent.good_lsn),
+        Err(why) => format!("not repaired: {why}\n"),
+    });
+    write!(out, "{text}").map_err(write_failed)
+}
+
+/// The manifest of the log up to the damage.
+fn cut_manifest(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<Manifest, StoreError> {
+    let (listing, walked) = (&extent.listing, &extent.walked);
+    let mut manifest = match &listing.manifest {
+        Some(manifest) => manifest.clone(),
+        None => made_up(disk, clock, extent)?,
+    };
+    let mut first_lsn = walked.first_lsn;
+    let mut segments = Vec::new();
+    let kept = walked.good.map_or(0, |good| good.index + 1);
+    for (index, segment) in listing.segments.iter().enumerate().take(kept) {
+        let end = match walked.good {
+            Some(good) if good.index == index => Some(SegmentEnd { offset: good.offset, lsn: good.lsn }),
+            _ => walked.ends.get(index).copied(),
+        };
+        let Some(end) = end else { break };
+        segments.push(SegmentEntry { first_lsn: Some(first_lsn), end: Some(end), ..segment.entry });
+        first_lsn = end.lsn;
+    }
+    manifest.segments = segments;
+    manifest.synced_through = extent.good_lsn;
+    manifest.terms.retain(|start| start.first_lsn <= extent.good_lsn);
+    let terms = listing.segments.iter().map(|s| s.entry.term).chain([manifest.term]);
+    manifest.term = terms.max().unwrap_or(0);
+    Ok(manifest)
+}
+
+/// From the headers of the segments, where no manifest is left.
+fn made_up(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<Manifest, StoreError> {
+    if !Snapshot::find(disk, None).is_empty() {
+        return Err(StoreError::Refused(
+            "without a manifest nothing says which snapshot files belong to the log: put back MANIFEST-a or MANIFEST-b \
+             from a backup"
+                .to_owned(),
+        ));
+    }
+    let segments = &extent.listing.segments;
+    let header = segments.iter().find_map(|s| s.header.as_ref().ok());
+    let Some(header) = header else {
+        return Err(StoreError::Refused("no segment has a header that can be read".to_owned()));
+    };
+    let mut terms: Vec<TermStart> = Vec::new();
+    for entry in segments.iter().map(|s| &s.entry) {
+        if terms.last().is_none_or(|last| last.term < entry.term) {
+            terms.push(TermStart { term: entry.term, first_lsn: entry.first_lsn.unwrap_or(0) });
+        }
+    }
+    // The old one is lost with the manifest; of a log alone, nothing on the disk depends on it.
+    let id = clock.random_id().map_err(StoreError::io("make the store's secret seed"))?;
+    let (seed, _) = id.split_first_chunk().expect("an id has sixteen bytes");
+    Ok(Manifest {
+        generation: 0,
+        store_id: header.store_id,
+        seed: Seed(u64::from_le_bytes(*seed)),
+        term: 0,
+        synced_through: 0,
+        terms,
+        segments: Vec::new(),
+        sections: Vec::new(),
+    })
+}
+
+fn copy_into(
+    disk: &dyn Disk,
+    target: &dyn Disk,
+    manifest: &Manifest,
+    extent: &Assessment,
+) -> Result<(), StoreError> {
+    let making = |what: &str| StoreError::io(format!("make {what} in the new directory"));
+    let is_empty = target.list("").map_err(StoreError::io("list the new directory"))?.is_empty()
+        && target.list(segment::FOLDER).map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |_| false);
+    if !is_empty {
+        return Err(StoreError::Refused(
+            "the directory to repair into is not empty; name a new one".to_owned(),
+        ));
+    }
+    target.create_dir(segment::FOLDER).map_err(making("the folder log"))?;
+    for entry in &manifest.segments {
+        let path = segment::path(entry.sequence);
+        copy(disk, &path, target, &path, entry.end.map(|end| end.offset))?;
+    }
+    target.sync_dir(segment::FOLDER).map_err(making("the folder log"))?;
+    let snapshot = Snapshot::find(disk, extent.listing.manifest.as_ref());
+    if !snapshot.files.is_empty() {
+        target.create_dir("snapshot").map_err(making("the folder snapshot"))?;
+        for path in snapshot.paths() {
+            copy(disk, &path, target, &path, None)?;
+        }
+        target.sync_dir("snapshot").map_err(making("the folder snapshot"))?;
+    }
+    target.sync_dir("").map_err(making("the folders"))?;
+    manifest::replace(target, &mut manifest.clone()).map_err(making("the manifest"))
+}
+
+/// Cuts the log in its own directory. Returns the folder with everything that was there instead.
+fn cut_here(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    manifest: &Manifest,
+    extent: &Assessment,
+) -> Result<String, StoreError> {
+    let aside = format!("damaged-{}", clock.wall_ms());
+    let io = |what: &str| StoreError::io(format!("{what} {aside}"));
+    disk.create_dir(&aside).and_then(|()| disk.sync_dir("")).map_err(io("make the folder"))?;
+    for path in COPIES {
+        copy_if_there(disk, path, &format!("{aside}/{path}"))?;
+    }
+    let beside = |sequence| {
+        let path = segment::path(sequence);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        format!("{aside}/{name}")
+    };
+    // The last one that stays: the next start gives back what lies behind its new end.
+    if let Some(last) = manifest.segments.last() {
+        copy_if_there(disk, &segment::path(last.sequence), &beside(last.sequence))?;
+    }
+    disk.sync_dir(&aside).map_err(io("sync"))?;
+    // Before the new manifest: a file that no manifest lists would keep a server from starting, and if this ends early the
+    // old manifest and the files that are gone are again damage behind the same place.
+    for entry in extent.listing.segments.iter().skip(manifest.segments.len()).map(|s| &s.entry) {
+        match disk.rename(&segment::path(entry.sequence), &beside(entry.sequence)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io("move a segment to")(e)),
+            _ => {}
+        }
+    }
+    disk.sync_dir(&aside).and_then(|()| disk.sync_dir(segment::FOLDER)).map_err(io("sync"))?;
+    manifest::replace(disk, &mut manifest.clone()).map_err(StoreError::io("write the manifest"))?;
+    Ok(aside)
+}
+
+fn copy_if_there(disk: &dyn Disk, from: &str, to: &str) -> Result<(), StoreError> {
+    match copy(disk, from, disk, to, None) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Copies a file, or its first `len` bytes, and syncs the copy.
+fn copy(
+    from: &dyn Disk,
+    path: &str,
+    to: &dyn Disk,
+    as_path: &str,
+    len: Option<u64>,
+) -> Result<(), StoreError> {
+    const STEP_BYTES: u64 = 1 << 20;
+    let run = || -> io::Result<()> {
+        let source = from.open(path, Open::Read)?;
+        let len = match len {
+            Some(len) => len,
+            None => source.len()?,
+        };
+        let target = to.open(as_path, Open::Create)?;
+        let mut buffer = vec![0; STEP_BYTES.min(len) as usize];
+        let mut offset = 0;
+        while offset < len {
+            let step = &mut buffer[..STEP_BYTES.min(len - offset) as usize];
+            source.read_exact_at(step, offset)?;
+            target.write_all_at(step, offset)?;
+            offset += step.len() as u64;
+        }
+        target.sync()
+    };
+    run().map_err(StoreError::io(format!("copy {path}")))
+}
+
+/// What recovery says of the result.
+fn judge_again(disk: &dyn Disk, extent: &Assessment) -> Result<(), String> {
+    match survey::judge(disk, &mut |_| Ok(())) {
+        Verdict::Opens(report) if report.records == extent.good_records && report.torn.is_none() => Ok(()),
+        Verdict::Opens(report) => {
+            Err(format!("{} records were expected, {} are there", extent.good_records, report.records))
+        }
+        Verdict::Empty => Err("nothing was written".to_owned()),
+        Verdict::Damaged(error) | Verdict::CannotTell(error) => Err(error.to_string()),
+    }
+}
