@@ -54,6 +54,7 @@ pub fn registry() -> command::registry::Registry {
         admin::debug::COMMANDS,
         admin::server::COMMANDS,
         admin::slowlog::COMMANDS,
+        admin::snapshots::COMMANDS,
         engine::transactions::COMMANDS,
         types::bitmap::commands::COMMANDS,
         types::hash::commands::COMMANDS,

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::command::snapshots::Snapshots;
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::AppendFsync;
 use crate::log::{LogInfo, LogState};
@@ -179,23 +180,33 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     loading(ctx, lines);
     lines.add("async_loading", 0);
     lines.add("rdb_changes_since_last_save", server.stats.dirty.get());
-    lines.add("rdb_bgsave_in_progress", 0);
-    lines.add("rdb_last_save_time", server.started_ms / 1000);
-    lines.add("rdb_last_bgsave_status", "ok");
-    lines.add("rdb_last_bgsave_time_sec", -1);
-    lines.add("rdb_current_bgsave_time_sec", -1);
-    lines.add("rdb_saves", 0);
+    let snapshots = &server.snapshots;
+    let running = i32::from(snapshots.is_running());
+    let (began_ms, made_ms) = (snapshots.began_ms.load(Relaxed), snapshots.made_ms.load(Relaxed));
+    let since_began_s = |running| {
+        if running == 1 { server.clock.wall_ms().saturating_sub(began_ms) as i64 / 1000 } else { -1 }
+    };
+    let took_ms = snapshots.took_ms.load(Relaxed);
+    let took_s = if took_ms < 0 { -1 } else { took_ms / 1000 };
+    let failures = snapshots.failures_in_a_row.load(Relaxed);
+    let status = if failures == 0 { "ok" } else { "err" };
+    lines.add("rdb_bgsave_in_progress", running);
+    lines.add("rdb_last_save_time", if made_ms == 0 { server.started_ms } else { made_ms } / 1000);
+    lines.add("rdb_last_bgsave_status", status);
+    lines.add("rdb_last_bgsave_time_sec", took_s);
+    lines.add("rdb_current_bgsave_time_sec", since_began_s(running));
+    lines.add("rdb_saves", snapshots.successes.load(Relaxed));
     lines.add("rdb_last_cow_size", 0);
     lines.add("rdb_last_load_keys_expired", 0);
     lines.add("rdb_last_load_keys_loaded", 0);
     lines.add("aof_enabled", 1);
-    lines.add("aof_rewrite_in_progress", 0);
+    lines.add("aof_rewrite_in_progress", running);
     lines.add("aof_rewrite_scheduled", 0);
-    lines.add("aof_last_rewrite_time_sec", -1);
-    lines.add("aof_current_rewrite_time_sec", -1);
-    lines.add("aof_last_bgrewrite_status", "ok");
-    lines.add("aof_rewrites", 0);
-    lines.add("aof_rewrites_consecutive_failures", 0);
+    lines.add("aof_last_rewrite_time_sec", took_s);
+    lines.add("aof_current_rewrite_time_sec", since_began_s(running));
+    lines.add("aof_last_bgrewrite_status", status);
+    lines.add("aof_rewrites", snapshots.successes.load(Relaxed));
+    lines.add("aof_rewrites_consecutive_failures", failures);
     let Some(store) = server.store.get() else { return };
     let log = &store.log;
     let healthy = log.state() == LogState::Healthy;
@@ -203,7 +214,7 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("aof_last_write_status", if healthy { "ok" } else { "err" });
     lines.add("aof_last_cow_size", 0);
     lines.add("aof_current_size", log.written_lsn());
-    lines.add("aof_base_size", 0);
+    lines.add("aof_base_size", server.snapshots.bytes.load(Relaxed));
     lines.add("aof_pending_rewrite", 0);
     lines.add("aof_buffer_length", log.append_lsn().saturating_sub(log.written_lsn()));
     lines.add("aof_pending_bio_fsync", i32::from(unsynced));
@@ -343,8 +354,19 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("durable_lsn", durable);
     lines.add("parked_retries", ctx.server.stats.parked_retries.get());
     lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
+    snapshot_figures(&ctx.server.snapshots, lines);
     log_figures(&log.info(), lines);
     recovery(store, lines);
+}
+
+fn snapshot_figures(snapshots: &Snapshots, lines: &mut Lines) {
+    lines.add("snapshot_through_lsn", snapshots.through.load(Relaxed));
+    lines.add("snapshot_files", snapshots.files.load(Relaxed));
+    lines.add("snapshot_bytes", snapshots.bytes.load(Relaxed));
+    lines.add("compaction_bytes_written", snapshots.bytes_written.load(Relaxed));
+    lines.add("compaction_segments_retired", snapshots.segments_retired.load(Relaxed));
+    let error = snapshots.last_error.lock().clone().unwrap_or_default();
+    lines.add("compaction_last_error", error.replace(['\r', '\n'], " "));
 }
 
 fn log_figures(info: &LogInfo, lines: &mut Lines) {

@@ -16,6 +16,7 @@ pub mod info;
 pub mod info_memory;
 pub mod server;
 pub mod slowlog;
+pub mod snapshots;
 pub mod syntax;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! TIME, LASTSAVE, ROLE, SHUTDOWN, LOLWUT, MODULE LIST, WAITAOF; INFO has its own file.
+//! TIME, ROLE, SHUTDOWN, LOLWUT, MODULE LIST, WAITAOF; INFO has its own file.
 
 use crate::command::options::{integer, is};
 use crate::command::server::ShutdownRequest;
@@ -34,16 +34,6 @@ pub static COMMANDS: &[Command] = &[
         since: "2.6.0",
         summary: "Returns the server time.",
         handler: time,
-        ..Command::DEFAULT
-    },
-    Command {
-        name: "lastsave",
-        arity: 1,
-        flags: ANYTIME.union(Flags::FAST),
-        group: Group::Server,
-        summary: "Returns the Unix timestamp of the last successful save to disk.",
-        acl: &["admin", "dangerous"],
-        handler: lastsave,
         ..Command::DEFAULT
     },
     Command {
@@ -109,12 +99,6 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
     reply.array(2);
     reply.bulk_integer((now_us / 1_000_000) as i64);
     reply.bulk_integer((now_us % 1_000_000) as i64);
-    Ok(())
-}
-
-/// There is no save: the log keeps every change. As in Redis before the first save it is the time of the start.
-fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    reply.integer((ctx.server.started_ms / 1000) as i64);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub mod registry;
 pub mod server;
 pub mod session;
 pub mod slowlog;
+pub mod snapshots;
 pub mod stats;
 pub mod tick;
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::clients::Clients;
 use super::registry::Registry;
 use super::slowlog::SlowLog;
+use super::snapshots::Snapshots;
 use super::stats::Stats;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -80,6 +81,7 @@ pub struct Server {
     pub on_shutdown: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Applies changed directives that need more than the new value (log level, policies, limits).
     pub on_config: OnceLock<OnConfig>,
+    pub snapshots: Snapshots,
     /// Text for the CONFIG REWRITE of the configuration file; set by the floor that may touch files outside the store.
     pub rewrite_config: OnceLock<Box<dyn Fn() -> Result<(), String> + Send + Sync>>,
 }
@@ -109,6 +111,7 @@ impl Server {
             shutting_down: AtomicBool::new(false),
             on_shutdown: OnceLock::new(),
             on_config: OnceLock::new(),
+            snapshots: Snapshots::new(),
             rewrite_config: OnceLock::new(),
             config,
             clock,

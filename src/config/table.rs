@@ -165,10 +165,14 @@ directives! {
             "Threads that apply the log at start, beside the one that reads it; 0 for one per processor, at most 8.";
         no_appendfsync_on_rewrite "no-appendfsync-on-rewrite" [] bool = "no" Mutable Inert
             "Don't sync during a rewrite; here compaction never stops a sync.";
-        auto_aof_rewrite_percentage "auto-aof-rewrite-percentage" [] int(0, INT_MAX) = "100" Mutable Inert
-            "Growth of the AOF at which Redis rewrites it.";
-        auto_aof_rewrite_min_size "auto-aof-rewrite-min-size" [] size(0, SIZE_MAX) = "64mb" Mutable Inert
-            "Size of the AOF from which Redis rewrites it.";
+        auto_aof_rewrite_percentage "auto-aof-rewrite-percentage" [] int(0, INT_MAX) = "100" Mutable Live
+            "Compaction begins when the sealed log has grown to this percentage of the snapshot; 0: only when asked.";
+        auto_aof_rewrite_min_size "auto-aof-rewrite-min-size" [] size(0, SIZE_MAX) = "64mb" Mutable Live
+            "Size of the sealed log from which compaction begins by itself.";
+        compaction_budget "compaction-budget" [] size(MIB, 1 << 40) = "64mb" Mutable Live
+            "Memory of a compaction for the part of the log that it sorts; the largest changed value comes on top.";
+        snapshot_compression_level "snapshot-compression-level" [] int(0, 19) = "1" Mutable Live
+            "Level of zstd for snapshot files; 0 for none.";
         aof_load_truncated "aof-load-truncated" [] bool = "yes" Mutable Inert
             "A torn tail is always cut and reported; damage to synced data always refuses to start.";
         aof_use_rdb_preamble "aof-use-rdb-preamble" [] bool = "yes" Mutable Inert

@@ -51,6 +51,7 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
                         "the snapshot is loaded"
                     );
                     *from = catalog.through;
+                    server.snapshots.note_catalog(&catalog);
                     listed = Some(catalog);
                 }
                 replay = Some(

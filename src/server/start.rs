@@ -23,7 +23,7 @@ use crate::recovery;
 use super::listen::{self, Distributor, Listening};
 use super::settings::{self, Settings};
 use super::worker::{self, Bell};
-use super::{logging, signals};
+use super::{compactor, logging, signals};
 
 /// Runs the server until it is asked to end. Returns the process' exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -247,6 +247,7 @@ async fn load(
     let bells = bells.to_vec();
     store.log.subscribe(Box::new(move |moved| bells.iter().for_each(|bell| bell.ring_from_log(moved))));
     assert!(server.store.set(store).is_ok(), "the store is set once, here");
+    compactor::spawn(server.clone()).map_err(|e| format!("can't start the thread of compaction: {e}"))?;
     let io = server.store.get().map_or("", |store| store.log.info().io);
     tracing::info!(io, "ready to accept connections");
     let expiry = tokio::spawn(expire(server.clone()));
