@@ -73,11 +73,20 @@ struct Sent {
     complaint: Option<String>,
 }
 
+/// Small segments and a low mark: the log is on its way into the snapshot all the time, also when the process is killed.
+fn options() -> Options {
+    Options::default()
+        .directive("appendfsync", "always")
+        .directive("log-segment-size", "1mb")
+        .directive("auto-aof-rewrite-min-size", "1mb")
+        .directive("auto-aof-rewrite-percentage", "10")
+}
+
 impl Loop {
     fn new(seed: u64) -> Self {
         Self {
             random: Random::seeded(seed),
-            server: Server::start(Options::default().directive("appendfsync", "always")),
+            server: Server::start(options()),
             states: vec![State::default(); CONNECTIONS],
             shared: 0,
             shown: Shown::default(),
