@@ -316,3 +316,52 @@ fn a_transaction_is_whole_or_absent_at_every_crash_point() {
         }
     }
 }
+
+/// Bytes of a snapshot are never taken for others: the start is refused, or nothing is different.
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut history = History::new(Policy::Always);
+    for round in 0..3 {
+        // Few changes make deltas.
+        for n in 0..if round == 0 { 60 } else { 3 } {
+            history.rig.run(&format!("SET key:{n} {round}-{}", "v".repeat(5 * n)));
+            history.rig.run(&format!("HSET hash:{n} f{round} v"));
+            history.rig.run(&format!("RPUSH list:{} {n}", n % 3));
+        }
+        history.log().seal();
+        while history.log().step() {}
+        history.compact_all(1 << 20).expect("a healthy disk");
+    }
+    let expected = history.rig.state();
+    let disk = history.disk.kill();
+    let snapshots: Vec<String> = disk.files().into_iter().filter(|path| path.ends_with(".snap")).collect();
+    assert!(snapshots.len() > 12, "bases and deltas: {snapshots:?}");
+    let mut refused = 0;
+    for path in &snapshots {
+        let whole = disk.read_raw(path).expect("it is listed");
+        // The header's zeros are thousands: a few of them stand for all.
+        let places = (0..100).chain((100..4096).step_by(997)).chain((4096..whole.len()).step_by(5));
+        let flips = places.map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            bytes
+        });
+        let cuts = [0, 1, 4095, 4096, whole.len() / 2, whole.len() - 1]
+            .map(|len| whole[..len.min(whole.len())].to_vec());
+        for bytes in flips.chain(cuts) {
+            let damaged = disk.kill();
+            damaged.write_raw(path, &bytes);
+            match Rig::open(Arc::new(damaged), history.clock.clone(), options(Policy::Always)) {
+                Ok(rig) => assert_eq!(rig.state(), expected, "{path}"),
+                Err(error) => {
+                    assert!(error.to_string().contains(path.as_str()), "{error} does not name {path}");
+                    refused += 1;
+                }
+            }
+        }
+        let without = disk.kill();
+        without.remove(path).expect("it is there");
+        assert!(Rig::open(Arc::new(without), history.clock.clone(), options(Policy::Always)).is_err());
+    }
+    assert!(refused > 1000, "{refused}");
+}

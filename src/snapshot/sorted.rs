@@ -31,6 +31,7 @@ const CHUNKS_MAX: usize = 1 << (PLACE_BITS - 32);
 #[derive(Default)]
 struct Arena {
     chunks: Vec<Vec<u8>>,
+    /// Used; the last chunk has room for more.
     bytes: usize,
 }
 
@@ -45,9 +46,7 @@ impl Arena {
     fn put(&mut self, space: SpaceId, key: &[u8], bare: &[u8]) -> Place {
         let most = key.len() + bare.len() + 32;
         if self.chunks.last().is_none_or(|chunk| chunk.capacity() - chunk.len() < most) {
-            let fresh = Vec::with_capacity(most.max(CHUNK_BYTES));
-            self.bytes += fresh.capacity();
-            self.chunks.push(fresh);
+            self.chunks.push(Vec::with_capacity(most.max(CHUNK_BYTES)));
         }
         let number = self.chunks.len() - 1;
         let chunk = &mut self.chunks[number];
@@ -55,6 +54,7 @@ impl Arena {
         put_varint(chunk, u64::from(space));
         put_bytes(chunk, key);
         put_bytes(chunk, bare);
+        self.bytes += chunk.len() - place as u32 as usize;
         place
     }
 
@@ -147,7 +147,7 @@ impl SortedOpsBuilder {
 
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.arena.bytes + self.index.capacity() * size_of::<Indexed>()
+        self.arena.bytes + self.index.len() * size_of::<Indexed>()
     }
 
     /// True if another record may take it over its budget.
@@ -358,7 +358,7 @@ impl SortedOps {
     }
 
     pub fn bytes(&self) -> usize {
-        self.arena.bytes + self.index.capacity() * size_of::<Indexed>()
+        self.arena.bytes + self.index.len() * size_of::<Indexed>()
     }
 
     /// Ops on keys that still count.

@@ -485,8 +485,10 @@ fn after_an_error_everything_is_there_and_it_can_be_done_again() {
     }
 }
 
+type Records = Vec<(Lsn, Vec<u8>)>;
+
 /// A log with a list, segments that are covered and kept, and some behind.
-fn with_covered_segments_kept() -> (SimDisk, Vec<(Lsn, Vec<u8>)>, Lsn, Vec<SealedSegment>) {
+fn with_covered_segments_kept() -> (SimDisk, Records, Lsn, Vec<SealedSegment>) {
     let disk = SimDisk::new(1);
     let log = reopen(&disk, Policy::Always).log;
     let mut records = fill(&log, 12);
