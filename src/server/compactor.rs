@@ -46,7 +46,11 @@ fn work(server: &Server) {
             continue;
         }
         server.snapshots.began(server.clock.wall_ms());
+        let changes = server.stats.dirty.get();
         let outcome = compact(server, store, requested);
+        if requested && outcome.is_ok() {
+            server.stats.dirty.change(changes, 0);
+        }
         if let Err(error) = &outcome {
             let failures = server.snapshots.failures_in_a_row.load(Relaxed).min(16);
             let wait_s = (RETRY_MIN_S << failures).min(RETRY_MAX_S);

@@ -84,7 +84,12 @@ pub fn records(
         match recovered {
             Recovered::Record { lsn_end, wall_us, body } => dump.record(lsn_end, wall_us, body)?,
             Recovered::Progress { bytes_done, bytes_total } => progress.show(bytes_done, bytes_total),
-            Recovered::Begin { .. } | Recovered::End => {}
+            Recovered::Begin { sections, from, .. } => {
+                if let Some(catalog) = load::behind_snapshot(sections, from)? {
+                    dump.databases = Databases::of_snapshot(&catalog);
+                }
+            }
+            Recovered::End => {}
         }
         Ok(())
     });

@@ -5,6 +5,7 @@ use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{DATABASES_MAX, Keyspace, entry::Entry};
+use crate::log::manifest::Section;
 use crate::log::survey::{self, Verdict};
 use crate::log::{Lsn, Recovered};
 use crate::recovery::{Failure, Replay};
@@ -40,10 +41,8 @@ pub fn load(disk: &dyn Disk, clock: &dyn Clock) -> Result<Loaded, StoreError> {
         (Recovered::Begin { seed, sections, from }, _) => {
             crate::types::member_table::set_seed(seed.0);
             let keyspace = Keyspace::new(DATABASES_MAX, seed.0);
-            if let Some(section) = sections.iter().find(|section| section.tag == TAG) {
-                let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
+            if let Some(catalog) = behind_snapshot(sections, from)? {
                 snapshot::load::load(disk, &catalog, &keyspace, threads)?;
-                *from = catalog.through;
             }
             match Replay::new(keyspace, threads) {
                 Ok(started) => replay = Some(started),
@@ -73,6 +72,14 @@ pub fn load(disk: &dyn Disk, clock: &dyn Clock) -> Result<Loaded, StoreError> {
         None => {}
     }
     Ok(loaded)
+}
+
+/// Lets the log begin where the snapshot ends, if there is one.
+pub fn behind_snapshot(sections: &[Section], from: &mut Lsn) -> Result<Option<Catalog>, StoreError> {
+    let Some(section) = sections.iter().find(|section| section.tag == TAG) else { return Ok(None) };
+    let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
+    *from = catalog.through;
+    Ok(Some(catalog))
 }
 
 fn unfit(Failure { at, error }: &Failure, misfit: &mut Option<Lsn>) -> StoreError {

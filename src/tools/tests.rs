@@ -10,7 +10,8 @@ use crate::clock::SimClock;
 use crate::disk::sim::SimDisk;
 use crate::engine::rig::Rig;
 use crate::keyspace::digest::describe;
-use crate::log::{LogOptions, Policy};
+use crate::log::{LogOptions, Policy, Retention, Seed};
+use crate::snapshot::compact;
 
 fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::at_ms(1_700_000_000_000))
@@ -285,4 +286,53 @@ fn a_dump_shows_what_its_filters_let_through() {
     assert_eq!(dumped(&disk, false, false, &filter).1, "");
     let filter = Filter { to_us: Some(1), ..Filter::default() };
     assert_eq!(dumped(&disk, false, false, &filter).1, "");
+}
+
+/// Moves the whole log of a store into its snapshot, then adds a little.
+fn compacted() -> SimDisk {
+    let disk = made(true);
+    let mut rig = start(&disk).expect("a clean end");
+    rig.run("SET before 1");
+    let store = rig.server.store.get().expect("it was opened");
+    store.log.seal();
+    settle(&rig);
+    let options = compact::Options {
+        seed: Seed(store.keyspace.seed()),
+        level: 1,
+        budget_bytes: 1 << 20,
+        retention: Retention::NONE,
+    };
+    while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| {})
+        .expect("a healthy disk")
+        .is_some()
+    {}
+    rig.run("SET after 1");
+    settle(&rig);
+    disk
+}
+
+#[test]
+fn a_compacted_store_is_checked_dumped_and_repaired() {
+    let disk = compacted();
+    let report = check(&disk.kill(), &*clock()).unwrap();
+    assert_eq!(report.exit_code(), GOOD, "{}", report.text());
+    assert!(report.snapshot.verified && !report.snapshot.files.is_empty());
+    let mut keys = Vec::new();
+    dump::keys(&disk.kill(), &*clock(), &Filter::default(), false, &mut keys).unwrap();
+    let keys = String::from_utf8(keys).unwrap();
+    assert!(keys.contains("before") && keys.contains("after"), "{keys}");
+    let mut records = Vec::new();
+    let (code, why) =
+        dump::records(&disk.kill(), &*clock(), &Filter::default(), false, &mut records).unwrap();
+    assert_eq!((code, why), (GOOD, None));
+    assert!(String::from_utf8(records).unwrap().contains("after"));
+
+    let path = disk.files().into_iter().find(|path| path.ends_with(".snap")).unwrap();
+    let mut bytes = disk.read_raw(&path).unwrap();
+    bytes[4100] ^= 1;
+    let damaged = disk.kill();
+    damaged.write_raw(&path, &bytes);
+    let report = check(&damaged, &*clock()).unwrap();
+    assert_eq!(report.exit_code(), DAMAGED, "{}", report.text());
+    assert!(report.text().contains(&path), "{}", report.text());
 }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use crate::keyspace::DATABASES_MAX;
 use crate::keyspace::op::{Op, SpaceId, SpaceOp};
+use crate::snapshot::catalog::Catalog;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{ListOp, Side};
 use crate::types::string::value::StringOp;
@@ -203,6 +204,11 @@ impl Default for Databases {
 }
 
 impl Databases {
+    /// As of the end of a snapshot.
+    pub fn of_snapshot(catalog: &Catalog) -> Self {
+        Self(catalog.spaces.clone())
+    }
+
     /// The database that has a keyspace now; `None` if it has retired.
     pub fn of(&self, space: SpaceId) -> Option<u32> {
         let own = self.0.get(space as usize).is_some_and(|&now| now == space);

@@ -57,7 +57,7 @@ class Server:
             command += ["--appendonly", "yes", "--save", "", "--auto-aof-rewrite-percentage", "0"]
             command += ["--aof-use-rdb-preamble", "no"]
         else:
-            command += OPTIONS.duramen_args
+            command += ["--auto-aof-rewrite-percentage", "0", *OPTIONS.duramen_args]
             if slow_sync:
                 command += ["--log-io", "buffered"]
         if slow_sync:

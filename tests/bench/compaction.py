@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Compaction beside Redis' BGREWRITEAOF: what clients feel of it, what it costs, how fast the result loads.
+
+    tests/bench/compaction.py [--keys 3000000]
+
+Each server gets the same keys (values of 100 random hexadecimal digits), is pinged every millisecond under full write load (50
+connections, pipeline 4) first without and then with a compaction, is killed and started from the result. Then one key in a hundred
+is changed and Duramen compacts again. Loopback; about three minutes. The binary is target/release/duramen, or DURAMEN_BIN.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import compare
+
+
+def command(server, *words):
+    return subprocess.run(["redis-cli", "-p", str(server.port), *words], capture_output=True, text=True, check=True).stdout
+
+
+def field(server, name):
+    found = re.search(rf"^{name}:(\S+)", command(server, "INFO").replace("\r", ""), re.M)
+    return found[1] if found else "0"
+
+
+def fill(server, numbers):
+    pipe = subprocess.Popen(["redis-cli", "-p", str(server.port), "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    noise = random.Random(7)
+    chunk = []
+    for n in numbers:
+        key = b"key:%d" % n
+        value = b"%0100x" % noise.getrandbits(400)
+        chunk.append(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$100\r\n%s\r\n" % (len(key), key, value))
+        if len(chunk) == 10_000:
+            pipe.stdin.write(b"".join(chunk))
+            chunk.clear()
+    pipe.stdin.write(b"".join(chunk))
+    pipe.communicate()
+
+
+class Pinger(threading.Thread):
+    """Pings about every millisecond; latencies in milliseconds."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port, self.running, self.latencies = port, True, []
+
+    def run(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while self.running:
+                begin = time.monotonic()
+                connection.sendall(b"PING\r\n")
+                connection.recv(64)
+                self.latencies.append((time.monotonic() - begin) * 1000)
+                time.sleep(0.001)
+
+    def stop(self):
+        self.running = False
+        self.join()
+        ordered = sorted(self.latencies)
+        return ordered[int(len(ordered) * 0.999)], ordered[-1]
+
+
+def loaded(server, keys, while_running):
+    """Full write load while `while_running` does; requests a second, ping p99.9 and longest, largest resident memory."""
+    load = subprocess.Popen(
+        ["redis-benchmark", "-p", str(server.port), "-c", "50", "-P", "4", "-n", "1000000000", "-r", str(keys), "-d", "100", "-t", "set", "-q"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    time.sleep(1)
+    pinger = Pinger(server.port)
+    pinger.start()
+    peak = [0]
+    begin, before = time.monotonic(), int(field(server, "total_commands_processed"))
+    while_running(lambda: peak.__setitem__(0, max(peak[0], resident(server))))
+    rate = (int(field(server, "total_commands_processed")) - before) / (time.monotonic() - begin)
+    load.kill()
+    load.wait()
+    p999, longest = pinger.stop()
+    return {"rate": rate, "p99.9": p999, "longest": longest, "peak": peak[0]}
+
+
+def resident(server):
+    """Of the server and what it forked."""
+    children = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
+    total = 0
+    for pid in [server.process.pid, *children]:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as rollup:
+                total += sum(int(n) for n in re.findall(r"^(?:Private_Clean|Private_Dirty):\s+(\d+)", rollup.read(), re.M)) * 1024
+        except OSError:
+            pass
+    return total
+
+
+def rewrite(server, note=lambda: None):
+    command(server, "BGREWRITEAOF")
+    begin = time.monotonic()
+    while True:
+        time.sleep(0.05)
+        note()
+        if field(server, "aof_rewrite_in_progress") == "0" and field(server, "aof_rewrite_scheduled") == "0":
+            return time.monotonic() - begin
+
+
+def run(kind, keys):
+    with compare.Server(kind, "everysec") as server:
+        if kind == "redis":
+            command(server, "CONFIG", "SET", "aof-use-rdb-preamble", "yes")
+        fill(server, range(keys))
+        first_s = rewrite(server)
+        quiet = loaded(server, keys, lambda note: [(time.sleep(0.05), note()) for _ in range(100)])
+        busy = loaded(server, keys, lambda note: rewrite(server, note))
+        rewrite(server)
+        result = {"first_s": first_s, "quiet": quiet, "busy": busy}
+        if kind == "duramen":
+            result["bytes"] = int(field(server, "snapshot_bytes"))
+            full_written = int(field(server, "compaction_bytes_written"))
+            # Everything once more, as a base; then one in a hundred.
+            fill(server, range(keys))
+            result["full_s"] = rewrite(server)
+            full = int(field(server, "compaction_bytes_written")) - full_written
+            fill(server, range(0, keys, 100))
+            result["part_s"] = rewrite(server)
+            part = int(field(server, "compaction_bytes_written")) - full_written - full
+            result["full_bytes"], result["part_bytes"] = full, part
+        else:
+            folder = os.path.join(server.home, "appendonlydir")
+            result["bytes"] = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder) if ".base." in f)
+        server.kill9()
+        result["start_s"] = server.start()
+        return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=3_000_000)
+    compare.OPTIONS = parser.parse_args()
+    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
+    compare.OPTIONS.duramen_args = []
+    shutil.rmtree(compare.WORK, ignore_errors=True)
+    os.makedirs(compare.WORK)
+    for kind in ["redis", "duramen"]:
+        print(kind, flush=True)
+        for name, value in run(kind, compare.OPTIONS.keys).items():
+            print(f"  {name}: {value}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
