@@ -53,6 +53,17 @@ impl Encoding {
         (1 << if self.signed { self.width - 1 } else { self.width }) - 1
     }
 
+    /// As `fit`, for SET: Redis takes a number so far below zero that its distance from the largest doesn't fit 64 bits for too
+    /// large.
+    fn fit_set(self, number: i128, overflow: Overflow) -> Option<i128> {
+        let seems_large = self.signed && self.width < u64::BITS && self.max() - number > i128::from(i64::MAX);
+        if seems_large && overflow == Overflow::Saturate {
+            Some(self.max())
+        } else {
+            self.fit(number, overflow)
+        }
+    }
+
     /// Brings a number into the field's range. None if it isn't in it and `overflow` is to fail.
     fn fit(self, number: i128, overflow: Overflow) -> Option<i128> {
         if (self.min()..=self.max()).contains(&number) {
@@ -97,7 +108,7 @@ impl Step {
             Action::Set(number) => {
                 // For an unsigned field a negative number is a large one.
                 let number = if self.encoding.signed { number.into() } else { (number as u64).into() };
-                Some((self.encoding.fit(number, self.overflow)?, old))
+                Some((self.encoding.fit_set(number, self.overflow)?, old))
             }
             Action::IncrBy(increment) => {
                 let new = self.encoding.fit(old + i128::from(increment), self.overflow)?;

@@ -107,6 +107,12 @@ fn bitfields_overflow_as_told() {
                 "*5\r\n:0\r\n:-1\r\n:0\r\n:-128\r\n:129\r\n",
             ),
             ("BITFIELD k INCRBY u2 #50 5 OVERFLOW SAT INCRBY u2 #51 5", "*2\r\n:0\r\n:3\r\n"),
+            // As redis-server answers.
+            ("BITFIELD s OVERFLOW SAT SET i25 0 -9223372036854775808 GET i25 0", "*2\r\n:0\r\n:16777215\r\n"),
+            (
+                "BITFIELD s OVERFLOW SAT SET i25 0 -9223372036837998592 GET i25 0",
+                "*2\r\n:16777215\r\n:-16777216\r\n",
+            ),
             (
                 "BITFIELD k SET i64 3 -9223372036854775808 INCRBY i64 3 -1",
                 "*2\r\n:576460752303423488\r\n:9223372036854775807\r\n",
