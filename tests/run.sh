@@ -96,10 +96,10 @@ run_fuzz() {
         say "fuzz: nothing is run: there is no nightly toolchain (rustup toolchain install nightly)"
         return 0
     fi
-    cargo test --quiet --test fuzz_bodies -- --ignored seeds_for_cargo_fuzz || return 1
+    cargo test --quiet --test fuzz_bodies seeds_are_written_for_cargo_fuzz || return 1
     local target failed=0
     for target in $(cargo fuzz list); do
-        local seeds=fuzz/artifacts/seeds/$target found=fuzz/artifacts/found/$target
+        local seeds=target/fuzz-seeds/$target found=fuzz/artifacts/found/$target
         mkdir -p "$seeds" "$found" "fuzz/corpus/$target"
         cargo +nightly fuzz run "$target" "$found" "$seeds" "fuzz/corpus/$target" -- \
             -runs="${FUZZ_RUNS:-20000}" -max_total_time=300 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed=1

@@ -56,7 +56,7 @@ fn bgsave(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRe
     if snapshots.is_running() && !schedule {
         return Err(CommandError::new("ERR Background save already in progress"));
     }
-    let started = snapshots.request();
+    let started = snapshots.request(ctx.now_ms);
     reply.simple(if started { "Background saving started" } else { "Background saving scheduled" });
     Ok(())
 }
@@ -66,7 +66,7 @@ fn bgrewriteaof(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Comman
     if snapshots.is_running() {
         return Err(CommandError::new("ERR Background append only file rewriting already in progress"));
     }
-    snapshots.request();
+    snapshots.request(ctx.now_ms);
     reply.simple("Background append only file rewriting started");
     Ok(())
 }

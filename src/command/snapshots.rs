@@ -1,7 +1,7 @@
 //! What is known of snapshots, for BGSAVE, LASTSAVE and INFO, and how one is asked for. Who makes them is on a higher floor.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
@@ -37,27 +37,33 @@ impl Snapshots {
         Self { took_ms: AtomicI64::new(-1), ..Self::default() }
     }
 
+    /// One is being made, or was asked for: who waits for its end must not see a moment before its beginning.
     pub fn is_running(&self) -> bool {
-        self.running.load(Relaxed)
+        self.running.load(SeqCst) || self.is_requested()
+    }
+
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(SeqCst)
     }
 
     /// Asks for a snapshot of everything up to now. False if one is being made: then another follows it.
-    pub fn request(&self) -> bool {
+    pub fn request(&self, now_ms: u64) -> bool {
         let idle = !self.is_running();
-        self.requested.store(true, Relaxed);
+        if idle {
+            self.began_ms.store(now_ms, Relaxed);
+        }
+        self.requested.store(true, SeqCst);
         if let Some(wake) = self.wake.get() {
             wake();
         }
         idle
     }
 
-    pub fn take_request(&self) -> bool {
-        self.requested.swap(false, Relaxed)
-    }
-
-    pub fn began(&self, now_ms: u64) {
+    /// One begins. True if it was asked for: then it is to hold everything up to now.
+    pub fn begin(&self, now_ms: u64) -> bool {
         self.began_ms.store(now_ms, Relaxed);
-        self.running.store(true, Relaxed);
+        self.running.store(true, SeqCst);
+        self.requested.swap(false, SeqCst)
     }
 
     pub fn ended(&self, now_ms: u64, outcome: Result<(), String>) {
@@ -74,7 +80,7 @@ impl Snapshots {
                 *self.last_error.lock() = Some(error);
             }
         }
-        self.running.store(false, Relaxed);
+        self.running.store(false, SeqCst);
     }
 
     pub fn note_round(&self, round: &Round) {

@@ -10,6 +10,7 @@
 mod direct;
 pub mod fault;
 mod map;
+pub mod numbered;
 pub mod os;
 pub mod plain;
 pub mod prng;

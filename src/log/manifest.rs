@@ -18,6 +18,7 @@
 use std::io;
 
 use crate::codec::{Cursor, Malformed};
+use crate::disk::numbered::NUMBER_MAX;
 use crate::disk::{Disk, Open};
 use crate::error::StoreError;
 
@@ -27,8 +28,6 @@ pub const COPIES: [&str; 2] = ["MANIFEST-a", "MANIFEST-b"];
 const MAGIC: [u8; 8] = *b"DURAMANI";
 pub const VERSION: u16 = 1;
 const SEGMENT_LEN: usize = 8 + 16 + 8 + 8 + 1 + 8 + 8 + 8;
-/// Counters and positions stay below this for longer than any machine lives.
-pub(super) const NUMBER_MAX: u64 = 1 << 60;
 /// A manifest is a few hundred bytes per segment; a larger file is not one.
 const LEN_MAX: u64 = 256 << 20;
 

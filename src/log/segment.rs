@@ -14,12 +14,13 @@ use std::io;
 use std::sync::Arc;
 
 use crate::codec::{Cursor, Malformed};
-use crate::disk::{Aligned, Disk, File, LogMode, Open};
+use crate::disk::{Aligned, Disk, File, LogMode, Open, numbered};
 
 use super::frame::ALIGN;
 use super::{Salt, StoreId};
 
 pub const FOLDER: &str = "log";
+const SUFFIX: &str = ".log";
 const MAGIC: [u8; 8] = *b"DURASEGM";
 pub const VERSION: u16 = 1;
 /// Bytes before the first frame.
@@ -48,14 +49,12 @@ pub struct SegmentHeader {
 
 /// `log/00000001.log`
 pub fn path(sequence: u64) -> String {
-    format!("{FOLDER}/{sequence:08}.log")
+    numbered::path(FOLDER, sequence, SUFFIX)
 }
 
 /// The sequence in a file name, if it is a segment's.
 pub fn sequence_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".log")?;
-    let plain = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten().filter(|&sequence| sequence <= super::manifest::NUMBER_MAX)
+    numbered::number_of(name, SUFFIX)
 }
 
 impl SegmentHeader {

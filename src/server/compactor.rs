@@ -39,13 +39,12 @@ fn work(server: &Server) {
     let Some(store) = server.store.get() else { return };
     let mut not_before = Duration::ZERO;
     while !server.shutting_down.load(Relaxed) {
-        let requested = server.snapshots.take_request();
         let now = server.clock.monotonic();
-        if !requested && (now < not_before || !is_due(server, store)) {
+        if !server.snapshots.is_requested() && (now < not_before || !is_due(server, store)) {
             std::thread::park_timeout(LOOK_EVERY);
             continue;
         }
-        server.snapshots.began(server.clock.wall_ms());
+        let requested = server.snapshots.begin(server.clock.wall_ms());
         let changes = server.stats.dirty.get();
         let outcome = compact(server, store, requested);
         if requested && outcome.is_ok() {
@@ -97,13 +96,15 @@ fn compact(server: &Server, store: &Store, requested: bool) -> Result<(), StoreE
         rounds += 1;
         bytes += round.bytes;
     }
+    let through = server.snapshots.through.load(Relaxed);
+    if requested && through < goal {
+        // The log failed, has no room for another segment, or the server ends.
+        return Err(StoreError::Refused(format!(
+            "the log could not be sealed through LSN {goal}; the snapshot goes through LSN {through}"
+        )));
+    }
     let took = server.clock.monotonic().saturating_sub(started).as_secs_f64();
-    tracing::info!(
-        rounds,
-        bytes,
-        through = server.snapshots.through.load(Relaxed),
-        "compacted in {took:.3} s"
-    );
+    tracing::info!(rounds, bytes, through, "compacted in {took:.3} s");
     Ok(())
 }
 

@@ -9,18 +9,18 @@
 //! that.
 
 use crate::codec::{Cursor, Malformed};
+use crate::disk::numbered::{self, NUMBER_MAX};
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::hash::SLOTS;
 use crate::log::{Lsn, StoreId};
 
 pub const FOLDER: &str = "snapshot";
+const SUFFIX: &str = ".snap";
 const MAGIC: [u8; 8] = *b"DURASNAP";
 pub const VERSION: u16 = 1;
 /// Bytes before the first block.
 pub const HEADER_LEN: usize = 4096;
 const CRC_AT: usize = 64;
-/// Counters and positions stay below this for longer than any machine lives.
-const NUMBER_MAX: u64 = 1 << 60;
 
 /// What a row of the file says about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +65,12 @@ pub struct FileHeader {
 
 /// `snapshot/00000001.snap`
 pub fn path(sequence: u64) -> String {
-    format!("{FOLDER}/{sequence:08}.snap")
+    numbered::path(FOLDER, sequence, SUFFIX)
 }
 
 /// The sequence in a file name, if it is a snapshot file's.
 pub fn sequence_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".snap")?;
-    let plain = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten().filter(|&sequence| sequence <= NUMBER_MAX)
+    numbered::number_of(name, SUFFIX)
 }
 
 /// Damage in a snapshot file.

@@ -8,6 +8,7 @@ mod full_disk;
 mod levels;
 mod limits;
 mod order;
+mod snapshot;
 mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,33 @@
+//! Files that are numbered in the order in which they were made: `log/00000001.log`, `snapshot/00000001.snap`.
+
+/// Numbers, counters and positions stay below this for longer than any machine lives; a larger one is damage.
+pub const NUMBER_MAX: u64 = 1 << 60;
+
+/// `<folder>/<number><suffix>`
+pub fn path(folder: &str, number: u64, suffix: &str) -> String {
+    format!("{folder}/{number:08}{suffix}")
+}
+
+/// The number in a file name, if it is one of these.
+pub fn number_of(name: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_suffix(suffix)?;
+    let plain = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten().filter(|&number| number <= NUMBER_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_recognised_and_no_others() {
+        assert_eq!(path("log", 7, ".log"), "log/00000007.log");
+        assert_eq!(number_of("00000007.log", ".log"), Some(7));
+        assert_eq!(number_of("123456789.log", ".log"), Some(123_456_789));
+        for name in
+            ["7.log", "0000000x.log", "00000007.snap", "+0000007.log", "18446744073709551615.log", ".log"]
+        {
+            assert_eq!(number_of(name, ".log"), None, "{name}");
+        }
+    }
+}
