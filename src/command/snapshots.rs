@@ -95,3 +95,23 @@ impl Snapshots {
         self.made_ms.fetch_max(catalog.made_us / 1000, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_in_progress_from_the_request_to_the_end() {
+        let snapshots = Snapshots::new();
+        assert!(!snapshots.is_running());
+        assert!(snapshots.request(1000));
+        assert!(snapshots.is_running(), "before it has begun");
+        assert!(snapshots.begin(1500) && snapshots.is_running());
+        assert!(!snapshots.request(1600), "another follows");
+        snapshots.ended(2000, Err("no".to_owned()));
+        assert!(snapshots.is_running() && snapshots.begin(2000));
+        snapshots.ended(2500, Ok(()));
+        assert!(!snapshots.is_running());
+        assert_eq!((snapshots.took_ms.load(Relaxed), snapshots.failures_in_a_row.load(Relaxed)), (500, 0));
+    }
+}
