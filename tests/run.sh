@@ -2,13 +2,14 @@
 # Installs what the tests need and runs them all. One closing line per stage; fails if any stage does.
 #
 #   DURAMEN_BIN    another server binary (default: the debug build)
-#   KILL9_ROUNDS   rounds of the SIGKILL loop (default 10)
+#   TORTURE_ROUNDS crashes of each mode of `duramen torture` (default 10; 2 of a full disk)
+#   TORTURE_SEEDS  simulated histories (default 2000)
 #   FUZZ_RUNS      executions of each fuzz target in the stage `fuzz` (default 20000)
-#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients kill9; `fuzz` on request)
+#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients torture; `fuzz` on request)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
-stages=${STAGES:-install cargo clients kill9}
+stages=${STAGES:-install cargo clients torture}
 environment=target/test-env
 failed=0
 
@@ -69,10 +70,10 @@ install_clients() {
 
 install() { install_packages && install_clients; }
 
-# The SIGKILL loop has a stage of its own.
+# Crashes of processes have a stage of their own.
 run_cargo() {
     local failed=0
-    cargo test --quiet --no-fail-fast -- --skip nothing_acknowledged_is_lost_by_sigkill || failed=1
+    cargo test --quiet --no-fail-fast -- --skip processes_ || failed=1
     check_fuzz || failed=1
     return $failed
 }
@@ -111,7 +112,7 @@ run_fuzz() {
 
 run_clients() { cargo build --quiet && $environment/bin/python tests/clients/run.py; }
 
-run_kill9() { cargo test --quiet --test kill9 -- --nocapture; }
+run_torture() { cargo test --quiet --test torture_tool processes_ -- --nocapture --test-threads 1; }
 
 stage install install
 if [[ $failed -ne 0 ]]; then
@@ -119,7 +120,7 @@ if [[ $failed -ne 0 ]]; then
 fi
 stage cargo run_cargo
 stage clients run_clients
-stage kill9 run_kill9
+stage torture run_torture
 stage fuzz run_fuzz
 if [[ $failed -ne 0 ]]; then
     say "FAILED"

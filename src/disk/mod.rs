@@ -1,6 +1,6 @@
 //! The seam to files. Everything that must survive a crash goes through [`Disk`] and [`File`]; nothing else in the crate
 //! touches `std::fs`. `os` is the operating system, `uring` and `direct` its other ways to write the log, `fault` makes a failed
-//! sync final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last.
+//! sync final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last; `scratch` makes file systems to break.
 //!
 //! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`); a path that is absolute, or has an
 //! empty, `.` or `..` part, is `InvalidInput`.
@@ -14,6 +14,7 @@ pub mod numbered;
 pub mod os;
 pub mod plain;
 pub mod prng;
+pub mod scratch;
 pub mod sim;
 #[cfg(test)]
 mod tests;

@@ -66,3 +66,13 @@ pub fn glob(pattern: &str) -> io::Result<Vec<String>> {
     found.sort();
     Ok(found)
 }
+
+/// Makes a folder, and those above it.
+pub fn create_dirs(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Removes a folder and everything in it.
+pub fn remove_dirs(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}

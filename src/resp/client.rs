@@ -222,11 +222,7 @@ impl<S: Read + Write> Client<S> {
         self.flush()?;
         loop {
             if let Some(len) = self.frame.advance(&self.input)? {
-                let mut reply = &self.input[..len];
-                let value = take_value(&mut reply, 0)?;
-                if !reply.is_empty() {
-                    return Err(malformed("bytes left over"));
-                }
+                let value = decode_one(&self.input[..len])?;
                 self.input.drain(..len);
                 self.frame = FrameScan::new();
                 return Ok(value);
@@ -265,6 +261,13 @@ pub fn encode_request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
     let mut writer = super::reply::Reply::new(out, super::reply::Protocol::Resp2);
     writer.array(args.len());
     args.iter().for_each(|arg| writer.bulk(arg.as_ref()));
+}
+
+/// The value that these bytes are, all of them.
+pub fn decode_one(bytes: &[u8]) -> io::Result<Value> {
+    let mut rest = bytes;
+    let value = take_value(&mut rest, 0)?;
+    if rest.is_empty() { Ok(value) } else { Err(malformed("bytes left over")) }
 }
 
 /// Takes the value at the front of `rest`, which holds all of it.

@@ -5,6 +5,7 @@
 //! inspect  what it is made of                         damage    how far the log is good, what is readable behind
 //! dump     records or keys as commands                words     ops as commands, quoting, times
 //! repair   the part before the damage, as a store     snapshot  the reports' part about snapshots
+//! torture  brings servers down and counts the losses
 //! ```
 //!
 //! Only `repair` writes, and it never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
@@ -21,6 +22,7 @@ pub mod repair;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod torture;
 pub mod words;
 
 use std::io::{self, BufWriter, Write};
@@ -45,7 +47,7 @@ pub const UNREPAIRED: i32 = 2;
 /// The arguments, the disk, a lock, or a format of another version.
 pub const CANNOT_TELL: i32 = 3;
 
-const NAMES: [&str; 4] = ["check", "inspect", "dump", "repair"];
+const NAMES: [&str; 5] = ["check", "inspect", "dump", "repair", "torture"];
 
 /// Runs a tool if the first argument names one. Returns the process' exit code.
 pub fn run(args: &[String]) -> Option<i32> {
@@ -92,6 +94,9 @@ pub(crate) fn write_failed(error: io::Error) -> StoreError {
 type Done = Result<(i32, Option<String>), StoreError>;
 
 fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
+    if name == "torture" {
+        return Ok((torture::cli::run(matches, out)?, None));
+    }
     let dir = path(matches, "DIR").unwrap_or_default();
     let disk =
         OsDisk::open_existing(dir.clone()).map_err(StoreError::io(format!("open {}", dir.display())))?;
@@ -227,6 +232,7 @@ fn command() -> Command {
         inspect,
         dump_command(tool),
         repair,
+        torture::cli::command(),
     ])
 }
 
