@@ -83,6 +83,14 @@ pub enum Step<'a> {
     Unsupported(String),
 }
 
+/// Where in a segment a frame begins, or its frames end, and what the next must say to be the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub offset: u64,
+    pub lsn: Lsn,
+    pub previous_crc: u32,
+}
+
 /// A place in a segment, and what the next frame must say to be the next.
 pub struct SegmentReader<'a> {
     file: &'a dyn File,
@@ -108,6 +116,16 @@ impl<'a> SegmentReader<'a> {
     ) -> Self {
         window.reset();
         Self { file, window, entry, block, limit, offset: segment::HEADER_LEN, lsn, previous_crc: 0 }
+    }
+
+    /// Begins at a place where a reader of the same segment has been: what lies before it was verified then, and is not again.
+    pub fn at(mut self, place: Place) -> Self {
+        (self.offset, self.lsn, self.previous_crc) = (place.offset, place.lsn, place.previous_crc);
+        self
+    }
+
+    pub const fn place(&self) -> Place {
+        Place { offset: self.offset, lsn: self.lsn, previous_crc: self.previous_crc }
     }
 
     pub fn offset(&self) -> u64 {

@@ -16,10 +16,12 @@ use crate::error::StoreError;
 use super::assemble::Assembler;
 use super::frame::{self, Header};
 use super::manifest::{Section, SegmentEnd, SegmentEntry};
-use super::reader::{SegmentReader, Step, Window};
+use super::reader::{Place, SegmentReader, Step, Window};
 use super::scan::{FrameError, Listed, corruption};
 use super::{Log, Lsn, open, segment};
 
+/// Marks kept: of readers that take turns.
+const READ_MARKS_MAX: usize = 4;
 /// Leaves room for segments in a manifest of the largest size that is read.
 const SECTION_BYTES_MAX: usize = 64 << 20;
 
@@ -134,7 +136,8 @@ impl Log {
 
     /// Hands out the whole records of sealed segments that end behind `from`, in order, until `visit` breaks; a record that
     /// goes on in the active segment is not one of them. `from` is the end of a record. Returns the LSN behind the last
-    /// record that was visited, or `from`. Everything is verified as recovery does. Reads with file handles of its own and
+    /// record that was visited, or `from`. Everything is verified as recovery does, but for what lies before the frame where an
+    /// earlier reading ended: whoever goes on from there reads on from there, and what lies before was verified then. Reads with file handles of its own and
     /// keeps no lock: the log is written on meanwhile.
     pub fn read_sealed(
         &self,
@@ -149,7 +152,7 @@ impl Log {
             )));
         }
         let mut reading =
-            Reading { assembler: Assembler::new(from), behind: from, window: Window::default() };
+            Reading { assembler: Assembler::new(from), behind: from, window: Window::default(), mark: None };
         for entry in begun {
             let (Some(first), Some(end)) = (entry.first_lsn, entry.end) else { break };
             if end.lsn <= from {
@@ -157,11 +160,25 @@ impl Log {
             }
             let listed = open::open_segment(&*self.shared.disk, &self.shared.store_id, &entry)
                 .map_err(|e| self.unless_retired(&entry, e))?;
-            if reading.segment(&listed, first, end, visit)?.is_break() {
+            let begin = self.mark_before(entry.sequence, from);
+            if reading.segment(&listed, (first, begin), end, visit)?.is_break() {
                 break;
             }
         }
+        if let Some(mark) = reading.mark {
+            let mut marks = self.shared.read_marks.lock();
+            marks.retain(|(sequence, _)| *sequence != mark.0);
+            marks.push(mark);
+            let surplus = marks.len().saturating_sub(READ_MARKS_MAX);
+            marks.drain(..surplus);
+        }
         Ok(reading.behind)
+    }
+
+    /// Where in a segment reading may begin, to get all records that end behind `from`.
+    fn mark_before(&self, sequence: u64, from: Lsn) -> Option<Place> {
+        let marks = self.shared.read_marks.lock();
+        marks.iter().find(|mark| mark.0 == sequence && mark.1.lsn <= from).map(|mark| mark.1)
     }
 
     fn unless_retired(&self, entry: &SegmentEntry, e: StoreError) -> StoreError {
@@ -270,13 +287,15 @@ struct Reading {
     /// The last record that was visited.
     behind: Lsn,
     window: Window,
+    /// The last place that is the end of a record, or the frame in which reading ended.
+    mark: Option<(u64, Place)>,
 }
 
 impl Reading {
     fn segment(
         &mut self,
         listed: &Listed,
-        first_lsn: Lsn,
+        (first_lsn, begin): (Lsn, Option<Place>),
         expected: SegmentEnd,
         visit: &mut dyn FnMut(Record<'_>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<ControlFlow<()>, StoreError> {
@@ -285,7 +304,11 @@ impl Reading {
         let (assembler, behind) = (&mut self.assembler, &mut self.behind);
         let mut reader =
             SegmentReader::new(&**file, &mut self.window, *entry, *block, expected.offset, first_lsn);
+        if let Some(begin) = begin {
+            reader = reader.at(begin);
+        }
         let why = loop {
+            let start = reader.place();
             match reader.step().map_err(StoreError::io(format!("read {path}")))? {
                 Step::Frame { header, payload, offset, .. } => {
                     let each = &mut |lsn_end, body: &[u8]| {
@@ -295,8 +318,18 @@ impl Reading {
                         if flow.is_break() { Err(Stop::Enough) } else { Ok(()) }
                     };
                     match assembler.frame(&header, payload, each) {
+                        // Not between the pieces of a record.
+                        Ok(()) if *behind == reader.lsn() => {
+                            self.mark = Some((entry.sequence, reader.place()))
+                        }
                         Ok(()) => {}
-                        Err(Stop::Enough) => return Ok(ControlFlow::Break(())),
+                        Err(Stop::Enough) => {
+                            // A record that is in pieces ends with its frame.
+                            let ends_here = *behind == reader.lsn();
+                            let place = if ends_here { reader.place() } else { start };
+                            self.mark = Some((entry.sequence, place));
+                            return Ok(ControlFlow::Break(()));
+                        }
                         Err(Stop::Frame(e)) => return Err(e.at(&path, offset)),
                     }
                 }

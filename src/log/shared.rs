@@ -22,6 +22,7 @@ use crate::disk::{Disk, File, Lock, LogMode};
 use super::buffer::Group;
 use super::manifest::{self, Manifest, SegmentEnd};
 use super::prepare::{Prepared, Preparer};
+use super::reader::Place;
 use super::stats::Stats;
 use super::threads::Wakeup;
 use super::writer::Writer;
@@ -85,6 +86,8 @@ pub(super) struct Shared {
     pub wake_sync: Wakeup,
     pub wake_preparer: Wakeup,
     pub subscribers: RwLock<Vec<Subscriber>>,
+    /// Where readers of sealed segments ended of late: segment and place.
+    pub read_marks: Mutex<Vec<(u64, Place)>>,
     pub stats: Stats,
 }
 
@@ -150,6 +153,7 @@ impl Shared {
             wake_sync: Wakeup::default(),
             wake_preparer: Wakeup::default(),
             subscribers: RwLock::new(Vec::new()),
+            read_marks: Mutex::default(),
             stats,
         }
     }

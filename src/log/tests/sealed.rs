@@ -155,6 +155,83 @@ fn sealed_records_are_read_from_the_end_of_any_record() {
 }
 
 #[test]
+fn reading_that_goes_on_verifies_only_what_it_has_not_read() {
+    let bench = new_bench(Policy::Always);
+    let records: Vec<(Lsn, Vec<u8>)> = (0..8).map(|i| (bench.write(&[i; 300]), vec![i; 300])).collect();
+    seal(&bench.log);
+    let some = |from: Lsn, count: usize| {
+        let mut left = count;
+        bench.log.read_sealed(from, &mut |_| {
+            left -= 1;
+            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+    };
+    assert_eq!(some(0, 4).unwrap(), records[3].0);
+    // Damage in the first frame: whoever goes on does not come by it, whoever begins before does.
+    let path = segment::path(bench.log.sealed()[0].sequence);
+    let good = bench.disk.read_raw(&path).unwrap();
+    let damage = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        bench.disk.write_raw(&path, &bad);
+    };
+    damage(segment::HEADER_LEN as usize + 100);
+    assert_eq!(read(&bench.log, records[3].0).unwrap(), behind(&records, records[3].0));
+    assert!(read(&bench.log, records[0].0).is_err() && read(&bench.log, 0).is_err());
+    // Behind the place all of it counts; the frame of the place itself, too.
+    bench.disk.write_raw(&path, &good);
+    assert_eq!(some(0, 4).unwrap(), records[3].0);
+    damage(good.iter().rposition(|&byte| byte == 7).unwrap());
+    assert!(read(&bench.log, records[3].0).is_err());
+    bench.disk.write_raw(&path, &good);
+    // From any place, after a stop at any other.
+    for stop in 1..8 {
+        assert_eq!(some(0, stop).unwrap(), records[stop - 1].0);
+        for from in records.iter().map(|r| r.0).chain([0]) {
+            assert_eq!(read(&bench.log, from).unwrap(), behind(&records, from), "from {from}, after {stop}");
+            assert_eq!(some(0, stop).unwrap(), records[stop - 1].0);
+        }
+    }
+}
+
+#[test]
+fn reading_goes_on_behind_a_stop_in_the_middle_of_a_frame_or_at_a_record_in_pieces() {
+    for way in WAYS {
+        let bench = new_bench_with(Policy::Always, way);
+        let mut records = Vec::new();
+        for round in 0..6u8 {
+            // Several records in one write are one frame; the last one goes over several segments.
+            for len in [20, 30, 40] {
+                let body = vec![round; len];
+                records.push((bench.log.append(&body), body));
+            }
+            bench.log.flush_tick(false);
+            bench.settle();
+            let body = vec![round; 9_500];
+            records.push((bench.write(&body), body));
+        }
+        seal(&bench.log);
+        for step in 1..5 {
+            let (mut from, mut got) = (0, Vec::new());
+            loop {
+                let mut left = step;
+                let end = bench.log.read_sealed(from, &mut |record| {
+                    got.push((record.lsn_end, record.body.to_vec()));
+                    left -= 1;
+                    Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                });
+                let end = end.unwrap();
+                if end == from {
+                    break;
+                }
+                from = end;
+            }
+            assert_eq!(got, records, "{step} at a time");
+        }
+    }
+}
+
+#[test]
 fn a_record_that_goes_on_in_the_active_segment_is_not_read_yet() {
     let bench = new_bench(Policy::EverySec);
     let first = bench.write(b"first");
