@@ -1,6 +1,8 @@
 //! Small readers of arguments, shared by all handlers.
 
+use super::Args;
 use crate::error::CommandError;
+use crate::glob;
 use crate::resp::number::{parse_f64, parse_i64, parse_u64};
 
 /// An option's name: case does not matter.
@@ -61,4 +63,55 @@ pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
     let value = if significant.is_empty() && !digits.is_empty() { Some(0) } else { parse_u64(significant) };
     let value = value.ok_or(CommandError::new("ERR invalid cursor"))?;
     Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+/// Elements that a call of SCAN or one of its relatives looks at unless it is told otherwise.
+const SCAN_COUNT: u64 = 10;
+
+/// What one member of the family takes beside MATCH and COUNT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanExtra {
+    /// SCAN.
+    Type,
+    /// HSCAN.
+    NoValues,
+}
+
+/// The options of SCAN and its relatives.
+pub struct ScanOptions<'a> {
+    pub count: u64,
+    pattern: Option<&'a [u8]>,
+    pub type_name: Option<&'a [u8]>,
+    pub values: bool,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads what stands behind the cursor.
+    pub fn parse(args: Args<'a>, extra: ScanExtra) -> Result<Self, CommandError> {
+        let mut scan = Self { count: SCAN_COUNT, pattern: None, type_name: None, values: true };
+        let mut options = args.iter();
+        while let Some(option) = options.next() {
+            if extra == ScanExtra::NoValues && is(option, "novalues") {
+                scan.values = false;
+                continue;
+            }
+            let value = options.next().ok_or(CommandError::SYNTAX)?;
+            if is(option, "count") {
+                let count = integer(value)?;
+                scan.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(CommandError::SYNTAX)?;
+            } else if is(option, "match") {
+                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if extra == ScanExtra::Type && is(option, "type") {
+                scan.type_name = Some(value);
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Whether the pattern, if there is one, takes an element.
+    pub fn takes(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+    }
 }

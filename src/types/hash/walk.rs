@@ -2,50 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::command::options::{self, integer, is};
+use crate::command::options::{self, ScanExtra, ScanOptions, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
-use crate::glob;
 use crate::resp::{Protocol, Reply};
 
 use super::value::{Field, Hash};
 
-/// Fields that a call of HSCAN looks at unless it is told otherwise.
-const DEFAULT_COUNT: u64 = 10;
 /// Longest reply of HRANDFIELD with a negative count, in bytes: with repetitions a short request could ask for any length.
 const REPETITIONS_BYTES_MAX: usize = 256 << 20;
-
-/// What a call of HSCAN asks for.
-struct Scan<'a> {
-    count: u64,
-    pattern: Option<&'a [u8]>,
-    values: bool,
-}
-
-impl<'a> Scan<'a> {
-    /// Reads the options behind the cursor.
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut scan = Self { count: DEFAULT_COUNT, pattern: None, values: true };
-        let mut options = args.iter();
-        while let Some(option) = options.next() {
-            if is(option, "novalues") {
-                scan.values = false;
-                continue;
-            }
-            let value = options.next().ok_or(CommandError::SYNTAX)?;
-            if is(option, "count") {
-                let count = integer(value)?;
-                scan.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(CommandError::SYNTAX)?;
-            } else if is(option, "match") {
-                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else {
-                return Err(CommandError::SYNTAX);
-            }
-        }
-        Ok(scan)
-    }
-}
 
 /// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -57,12 +23,12 @@ pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         reply.array(0);
         return Ok(());
     };
-    let scan = Scan::parse(args.tail(3))?;
+    let scan = ScanOptions::parse(args.tail(3), ScanExtra::NoValues)?;
     let (mut found, mut visited) = (Vec::new(), 0);
     while let Some(at) = from.filter(|_| visited < scan.count) {
         from = hash.scan(at, now_ms, &mut |field| {
             visited += 1;
-            if scan.pattern.is_none_or(|pattern| glob::matches(pattern, field.name)) {
+            if scan.takes(field.name) {
                 found.push(field);
             }
         });

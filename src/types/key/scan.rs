@@ -10,7 +10,7 @@
 //!
 //! [`SlotTable::scan_page`]: crate::keyspace::table::SlotTable::scan_page
 
-use crate::command::options::{self, integer, is};
+use crate::command::options::{self, ScanExtra, ScanOptions, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::glob;
@@ -21,8 +21,6 @@ use crate::resp::Reply;
 
 const POSITION_BITS: u32 = 39;
 const SLOTS_PER_STRIPE: u64 = (SLOTS / STRIPES) as u64;
-/// Keys that a call of SCAN looks at unless it is told otherwise.
-const DEFAULT_COUNT: u64 = 10;
 /// Random keys that RANDOMKEY tries before it counts those that are not expired.
 const RANDOM_TRIES: usize = 32;
 
@@ -48,39 +46,10 @@ pub(super) fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     Ok(())
 }
 
-/// What a call of SCAN asks for.
-struct Scan<'a> {
-    count: u64,
-    pattern: Option<&'a [u8]>,
-    type_name: Option<&'a [u8]>,
-}
-
-impl<'a> Scan<'a> {
-    /// Reads the options behind the cursor.
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut scan = Self { count: DEFAULT_COUNT, pattern: None, type_name: None };
-        let mut options = args.iter();
-        while let Some(option) = options.next() {
-            let value = options.next().ok_or(CommandError::SYNTAX)?;
-            if is(option, "count") {
-                let count = integer(value)?;
-                scan.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or(CommandError::SYNTAX)?;
-            } else if is(option, "match") {
-                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if is(option, "type") {
-                scan.type_name = Some(value);
-            } else {
-                return Err(CommandError::SYNTAX);
-            }
-        }
-        Ok(scan)
-    }
-
-    fn shows(&self, entry: &Entry, now_ms: u64) -> bool {
-        self.type_name.is_none_or(|name| is(name, entry.kind().name()))
-            && self.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key()))
-            && is_live(entry, now_ms)
-    }
+fn shows(scan: &ScanOptions<'_>, entry: &Entry, now_ms: u64) -> bool {
+    scan.type_name.is_none_or(|name| is(name, entry.kind().name()))
+        && scan.takes(entry.key())
+        && is_live(entry, now_ms)
 }
 
 /// How far SCAN is: the slot, and where in that slot's order of traversal.
@@ -106,7 +75,7 @@ impl Place {
 
 pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let cursor = options::cursor(args.get(1))?;
-    let scan = Scan::parse(args.tail(2))?;
+    let scan = ScanOptions::parse(args.tail(2), ScanExtra::Type)?;
     ctx.depend_on_everything();
     // The cursor goes out before the keys but is known after them.
     let mut keys = Vec::new();
@@ -115,7 +84,7 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     let mut len = 0;
     let now_ms = ctx.now_ms;
     let next = walk(ctx, Place::from_cursor(cursor), scan.count, &mut |entry| {
-        if scan.shows(entry, now_ms) {
+        if shows(&scan, entry, now_ms) {
             found.bulk(entry.key());
             len += 1;
         }
