@@ -30,6 +30,17 @@ const DELTAS_MAX: usize = 8;
 /// Deltas are merged when they are together larger than this part of their base.
 const DELTA_PART: u64 = 4;
 
+/// A range is merged when rows of keyspaces that are gone are this part of its files.
+const DEAD_PART: u64 = 4;
+
+/// How much of a range's files is of keyspaces that no database has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dead {
+    Little,
+    Much,
+    All,
+}
+
 /// What a compaction needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -51,6 +62,20 @@ pub struct Round {
     pub retired_segments: u64,
 }
 
+/// Where a round is. What is told of it may end the round with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A record of the log was read.
+    Reading,
+    /// The files of a range are about to be made, of the log through an LSN.
+    Range { range: u16, through: Lsn },
+    /// So much of a file was written: time to slow down.
+    Wrote { bytes: u64 },
+}
+
+/// Is told of each step.
+pub type OnStep<'a> = dyn FnMut(Step) -> Result<(), StoreError> + 'a;
+
 /// The catalog that the manifest keeps.
 pub fn catalog(log: &Log) -> Result<Catalog, StoreError> {
     let section = log.sections().into_iter().find(|section| section.tag == TAG);
@@ -67,16 +92,16 @@ pub fn damaged_catalog(Malformed(what): Malformed) -> StoreError {
     ))
 }
 
-/// Moves one part of the sealed log into the snapshot. `None`: there is nothing to move. `pace` is told of bytes written, to slow down.
+/// Moves one part of the sealed log into the snapshot. `None`: there is nothing to move.
 pub fn round(
     log: &Log,
     disk: &dyn Disk,
     clock: &dyn Clock,
     options: &Options,
-    pace: &mut dyn FnMut(u64),
+    on_step: &mut OnStep<'_>,
 ) -> Result<Option<Round>, StoreError> {
     let old = catalog(log)?;
-    let Some(sorted) = read(log, old.through, options)? else { return Ok(None) };
+    let Some(sorted) = read(log, old.through, options, on_step)? else { return Ok(None) };
     let mut new = old.clone();
     new.through = sorted.through();
     new.made_us = clock.wall_us();
@@ -87,7 +112,7 @@ pub fn round(
             .map_err(|Malformed(what)| StoreError::Refused(format!("the log cannot be compacted: {what}")))?;
     }
     let mut work =
-        Work { log, disk, options, sorted: &sorted, from: old.through, pace, round: Round::default() };
+        Work { log, disk, options, sorted: &sorted, from: old.through, on_step, round: Round::default() };
     work.round.through = new.through;
     let written = (0..RANGES).try_for_each(|range| work.range(range, &mut new));
     let mut round = work.round;
@@ -130,9 +155,15 @@ fn names(disk: &dyn Disk) -> Result<Vec<u64>, StoreError> {
 }
 
 /// Whole records of the sealed log behind `from`, as many as fit the budget.
-fn read(log: &Log, from: Lsn, options: &Options) -> Result<Option<SortedOps>, StoreError> {
+fn read(
+    log: &Log,
+    from: Lsn,
+    options: &Options,
+    on_step: &mut OnStep<'_>,
+) -> Result<Option<SortedOps>, StoreError> {
     let mut builder = SortedOps::builder(options.seed.0, options.budget_bytes);
     let end = log.read_sealed(from, &mut |record| {
+        on_step(Step::Reading)?;
         builder.push_record(record.lsn_end, record.body).map_err(|Malformed(what)| {
             StoreError::Refused(format!(
                 "the record that ends at LSN {} cannot be read: {what}",
@@ -151,22 +182,26 @@ struct Work<'a> {
     options: &'a Options,
     sorted: &'a SortedOps,
     from: Lsn,
-    pace: &'a mut dyn FnMut(u64),
+    on_step: &'a mut OnStep<'a>,
     round: Round,
 }
 
 impl Work<'_> {
     fn range(&mut self, range: u16, new: &mut Catalog) -> Result<(), StoreError> {
+        (self.on_step)(Step::Range { range, through: new.through })?;
         let slots = slots_of(range);
         let mut files: Vec<FileInfo> = new.files_of(range).copied().collect();
         let has_news = self.sorted.rows(slots.clone()).head().is_some()
             || self.sorted.components(slots.clone()).heads().next().is_some();
-        // What a flush made void goes away at once: it may be all there is.
-        let flushed = self.sorted.space_ops().iter().any(|(_, op)| matches!(op, SpaceOp::Flush { .. }));
-        if !has_news && (files.is_empty() || !flushed) {
+        let dead = self.dead(&files, new)?;
+        if dead == Dead::All {
+            files.clear();
+            new.files.retain(|file| file.first_slot != *slots.start());
+        }
+        if !has_news && dead != Dead::Much {
             return Ok(());
         }
-        let mode = if flushed { Mode::Base } else { self.mode(&files) };
+        let mode = if dead == Dead::Much { Mode::Base } else { self.mode(&files) };
         let sequence = new.next_file;
         new.next_file += 1;
         let header = FileHeader {
@@ -196,6 +231,33 @@ impl Work<'_> {
         new.files.extend(files);
         new.files.sort_unstable_by_key(|file| file.sequence);
         Ok(())
+    }
+
+    /// Rows of flushed keyspaces are passed over wherever files are read, so that a little of them may stay. Asked after a flush
+    /// only: nothing else makes them more.
+    fn dead(&self, files: &[FileInfo], catalog: &Catalog) -> Result<Dead, StoreError> {
+        let flushed = self.sorted.space_ops().iter().any(|(_, op)| matches!(op, SpaceOp::Flush { .. }));
+        if !flushed || files.is_empty() {
+            return Ok(Dead::Little);
+        }
+        let (mut live_rows, mut dead_bytes) = (0, 0);
+        for file in files {
+            let reader = FileReader::open(self.disk, file.sequence, Some(file))?;
+            let Some(spaces) = reader.spaces() else { return Ok(Dead::Much) };
+            for each in spaces {
+                if catalog.is_live(each.space) {
+                    live_rows += each.rows;
+                } else {
+                    dead_bytes += each.raw_bytes;
+                }
+            }
+        }
+        let bytes: u64 = files.iter().map(|file| file.raw_bytes).sum();
+        Ok(match live_rows {
+            0 => Dead::All,
+            _ if dead_bytes > 0 && dead_bytes * DEAD_PART >= bytes => Dead::Much,
+            _ => Dead::Little,
+        })
     }
 
     fn mode(&self, files: &[FileInfo]) -> Mode {
@@ -247,7 +309,8 @@ impl Work<'_> {
             is_live: &|space| catalog.is_live(space),
             renamed: Some(self.sorted.components(slots)),
         };
-        let mut writer = FileWriter::create(self.disk, header, self.options.level)?.paced(&mut *self.pace);
+        let mut pace = |bytes| (self.on_step)(Step::Wrote { bytes });
+        let mut writer = FileWriter::create(self.disk, header, self.options.level)?.paced(&mut pace);
         merge::merge(&mut sources, &plan, &mut older, &mut writer)?;
         writer.finish()
     }

@@ -167,7 +167,10 @@ fn many_rows_make_many_blocks_of_at_most_64_kib() {
     let rows: Rows = (0..8_000).map(|i| (head(0, format!("key:{i}").as_bytes()), vec![value()])).collect();
     let disk = SimDisk::new(1);
     let mut paced = 0;
-    let mut pace = |bytes| paced += bytes;
+    let mut pace = |bytes| {
+        paced += bytes;
+        Ok(())
+    };
     let mut writer = FileWriter::create(&disk, &header(1), 1).unwrap().paced(&mut pace);
     for (head, ops) in &rows {
         writer.begin(head).unwrap();
@@ -359,9 +362,36 @@ fn rows_in_the_wrong_place_are_noticed_behind_right_checksums() {
     assert!(twice.0.unwrap_err().contains("out of order"));
     // A footer that counts otherwise: rows, raw bytes.
     for at in [24, 40] {
-        let (found, is_verified) = check(&|bytes| bytes[end + at] -= 1);
-        assert!(found == Ok(rows.clone()) && !is_verified, "{at}");
+        let mut bad = bytes.clone();
+        bad[end + at] -= 1;
+        put_right(&mut bad, index_at);
+        disk.write_raw(&path(1), &bad);
+        let error = FileReader::open(&disk, 1, None).err().unwrap().to_string();
+        assert!(error.contains("the keyspaces do not make up the file"), "{error}");
     }
+}
+
+#[test]
+fn a_file_knows_what_it_has_of_each_keyspace() {
+    let mut rows: Rows = (0..40u8)
+        .map(|i| (Head { space: u32::from(i % 3), ..head(0, &[b'k', i]) }, vec![append(&[i; 9_000])]))
+        .collect();
+    // One that goes on over several blocks.
+    rows.insert(Head { space: 7, ..head(0, b"long") }, vec![append(&[1; 60_000]); 3]);
+    let disk = SimDisk::new(1);
+    let info = write(&disk, 1, &rows, 0).unwrap();
+    let file = FileReader::open(&disk, 1, Some(&info)).unwrap();
+    let spaces = file.spaces().unwrap();
+    assert_eq!(
+        spaces.iter().map(|each| (each.space, each.rows)).collect::<Vec<_>>(),
+        [(0, 14), (1, 13), (2, 13), (7, 1)]
+    );
+    assert!(
+        (180_000..180_100).contains(&spaces[3].raw_bytes)
+            && (117_000..118_000).contains(&spaces[1].raw_bytes)
+    );
+    assert_eq!(spaces.iter().map(|each| each.raw_bytes).sum::<u64>(), info.raw_bytes);
+    file.verify(SEED).unwrap();
 }
 
 #[test]

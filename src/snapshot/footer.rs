@@ -1,21 +1,25 @@
 //! The end of a snapshot file: the index of its blocks and the footer; and what a manifest keeps about a file.
 //!
 //! ```text
-//! index   a block with the flag INDEX: for each block  offset u64 | slot u16 | hash u64  of the first row in it
+//! index   a block with the flag INDEX: for each block  offset u64 | slot u16 | hash u64  of the first row in it,
+//!         then for each keyspace of which it has rows, in ascending order  keyspace u32 | rows u64 | raw bytes u64
 //!
 //! footer  0            8              16       24     32    40          48           52           56     60    64
-//!         | "DURASEND" | index offset | blocks | rows | ops | raw bytes | header CRC | blocks CRC | zero | CRC |
+//!         | "DURASEND" | index offset | blocks | rows | ops | raw bytes | header CRC | blocks CRC | keyspaces | CRC |
 //! ```
 //!
+//! `raw bytes` are payloads of blocks before compression. Without keyspaces in spite of rows nothing is known of them.
 //! `blocks CRC` is of the CRCs of all blocks, the index's last. So the footer's own CRC depends on every byte of the file.
 
 use crate::codec::{Cursor, Malformed};
 
 use super::header::{FileHeader, Kind};
+use crate::keyspace::op::SpaceId;
 
 const MAGIC: [u8; 8] = *b"DURASEND";
 pub const FOOTER_LEN: usize = 64;
 const ENTRY_LEN: usize = 18;
+const SPACE_LEN: usize = 20;
 /// Length of an encoded [`FileInfo`].
 const INFO_LEN: usize = 8 + 1 + 2 + 2 + 8 * 7 + 4;
 
@@ -57,6 +61,43 @@ impl IndexEntry {
     }
 }
 
+/// What a file has of a keyspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceUse {
+    pub space: SpaceId,
+    pub rows: u64,
+    /// Of its rows in the blocks, before compression.
+    pub raw_bytes: u64,
+}
+
+impl SpaceUse {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.space.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&self.raw_bytes.to_le_bytes());
+    }
+
+    /// All of a file, which together are what its footer says.
+    pub(super) fn decode_all(bytes: &[u8], footer: &Footer) -> Result<Vec<Self>, Malformed> {
+        let mut uses: Vec<Self> = Vec::with_capacity(bytes.len() / SPACE_LEN);
+        let (mut rows, mut raw_bytes) = (0u64, 0u64);
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.is_empty() {
+            let each = Self { space: cursor.u32()?, rows: cursor.u64()?, raw_bytes: cursor.u64()? };
+            if uses.last().is_some_and(|last| last.space >= each.space) {
+                return Err(Malformed("keyspaces out of order"));
+            }
+            rows = rows.saturating_add(each.rows);
+            raw_bytes = raw_bytes.saturating_add(each.raw_bytes);
+            uses.push(each);
+        }
+        if !uses.is_empty() && (rows, raw_bytes) != (footer.rows, footer.raw_bytes) {
+            return Err(Malformed("the keyspaces do not make up the file"));
+        }
+        Ok(uses)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Footer {
     pub index_offset: u64,
@@ -66,6 +107,8 @@ pub(super) struct Footer {
     pub raw_bytes: u64,
     pub header_crc: u32,
     pub blocks_crc: u32,
+    /// How many keyspaces the index tells of.
+    pub spaces: u32,
 }
 
 impl Footer {
@@ -78,6 +121,7 @@ impl Footer {
         }
         out[48..52].copy_from_slice(&self.header_crc.to_le_bytes());
         out[52..56].copy_from_slice(&self.blocks_crc.to_le_bytes());
+        out[56..60].copy_from_slice(&self.spaces.to_le_bytes());
         let crc = crc32fast::hash(&out[..60]);
         out[60..].copy_from_slice(&crc.to_le_bytes());
         (out, crc)
@@ -97,19 +141,22 @@ impl Footer {
             raw_bytes: cursor.u64()?,
             header_crc: cursor.u32()?,
             blocks_crc: cursor.u32()?,
+            spaces: cursor.u32()?,
         };
-        let (zero, crc) = (cursor.u32()?, cursor.u32()?);
+        let crc = cursor.u32()?;
         if crc != crc32fast::hash(&bytes[..60]) {
             return Err(Malformed("the footer's checksum is wrong"));
         }
-        if zero != 0 || footer.blocks.max(footer.rows) > footer.ops {
+        if footer.blocks.max(footer.rows) > footer.ops || u64::from(footer.spaces) > footer.rows {
             return Err(Malformed("the footer cannot be what was written"));
         }
         Ok((footer, crc))
     }
 
-    pub(super) const fn index_raw_len(&self) -> Option<u64> {
-        self.blocks.checked_mul(ENTRY_LEN as u64)
+    /// Of the part of the index that is about blocks, and of all of it.
+    pub(super) fn index_raw_len(&self) -> Option<(u64, u64)> {
+        let blocks = self.blocks.checked_mul(ENTRY_LEN as u64)?;
+        Some((blocks, blocks.checked_add(u64::from(self.spaces) * SPACE_LEN as u64)?))
     }
 
     pub(super) const fn info(&self, header: &FileHeader, bytes: u64, crc: u32) -> FileInfo {
@@ -208,7 +255,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn footer() -> Footer {
-        Footer { index_offset: 1, blocks: 2, rows: 3, ops: 4, raw_bytes: 5, header_crc: 6, blocks_crc: 7 }
+        Footer {
+            index_offset: 1,
+            blocks: 2,
+            rows: 3,
+            ops: 4,
+            raw_bytes: 5,
+            header_crc: 6,
+            blocks_crc: 7,
+            spaces: 2,
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! are, the outcome is rows in ascending order or [`Corruption`](crate::error::Corruption). Not looked into: what the ops say
 //! (see [`FileReader::verify`]). After an error a source has no more rows.
 
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::keyspace::op::{Op, SpaceId};
 use crate::log::Seed;
 
 use super::block::{Block, CONTINUES, INDEX, Part, RAW_MAX, Unsealer};
-use super::footer::{FOOTER_LEN, FileInfo, Footer, IndexEntry};
+use super::footer::{FOOTER_LEN, FileInfo, Footer, IndexEntry, SpaceUse};
 use super::header::{FileHeader, HEADER_LEN, damaged, path};
 use super::rows::{Head, RowSource};
 
@@ -28,6 +29,7 @@ pub struct FileReader {
     footer_crc: u32,
     index_crc: u32,
     index: Vec<IndexEntry>,
+    spaces: Vec<SpaceUse>,
 }
 
 impl FileReader {
@@ -51,9 +53,9 @@ impl FileReader {
         if expect.is_some_and(|expected| *expected != info) {
             return Err(at_footer("not the file that the manifest lists"));
         }
-        let (index, index_crc) = Self::read_index(&bytes, &header, &footer, footer_at, header_crc)
+        let (index, spaces, index_crc) = Self::read_index(&bytes, &header, &footer, footer_at, header_crc)
             .map_err(|why| damaged(sequence, footer.index_offset, why))?;
-        Ok(Arc::new(Self { bytes, header, header_crc, footer, footer_crc, index_crc, index }))
+        Ok(Arc::new(Self { bytes, header, header_crc, footer, footer_crc, index_crc, index, spaces }))
     }
 
     fn read_index(
@@ -62,18 +64,20 @@ impl FileReader {
         footer: &Footer,
         end: usize,
         header_crc: u32,
-    ) -> Result<(Vec<IndexEntry>, u32), String> {
+    ) -> Result<(Vec<IndexEntry>, Vec<SpaceUse>, u32), String> {
         let begin = usize::try_from(footer.index_offset).ok().filter(|at| (HEADER_LEN..end).contains(at));
         let begin = begin.ok_or("the index is not within the file")?;
         let block = Block::open(bytes, begin..end, header_crc)?;
-        if block.flags & (INDEX | CONTINUES) != INDEX || footer.index_raw_len() != Some(block.raw_len as u64)
-        {
+        let lens = footer.index_raw_len().filter(|lens| lens.1 == block.raw_len as u64);
+        let Some((blocks_len, _)) = lens.filter(|_| block.flags & (INDEX | CONTINUES) == INDEX) else {
             return Err("no index in its place".to_owned());
-        }
+        };
         let mut unsealer = Unsealer::new().map_err(|error| error.to_string())?;
         unsealer.load(bytes, &block)?;
-        let index =
-            IndexEntry::decode_all(unsealer.payload(bytes)).map_err(|Malformed(why)| why.to_owned())?;
+        let (of_blocks, of_spaces) = unsealer.payload(bytes).split_at(blocks_len as usize);
+        let decoded = IndexEntry::decode_all(of_blocks)
+            .and_then(|index| Ok((index, SpaceUse::decode_all(of_spaces, footer)?)));
+        let (index, spaces) = decoded.map_err(|Malformed(why)| why.to_owned())?;
         let slots = header.first_slot..=header.last_slot;
         let first = index.first().map_or(footer.index_offset, |entry| entry.offset);
         if first != HEADER_LEN as u64
@@ -82,7 +86,7 @@ impl FileReader {
         {
             return Err("the index is not that of these blocks".to_owned());
         }
-        Ok((index, block.crc))
+        Ok((index, spaces, block.crc))
     }
 
     pub const fn header(&self) -> &FileHeader {
@@ -96,6 +100,11 @@ impl FileReader {
     /// The blocks, for tools.
     pub fn index(&self) -> &[IndexEntry] {
         &self.index
+    }
+
+    /// What the file has of each keyspace; `None` if it doesn't say.
+    pub fn spaces(&self) -> Option<&[SpaceUse]> {
+        (self.footer.rows == 0 || !self.spaces.is_empty()).then_some(&self.spaces[..])
     }
 
     /// The rows of keys in a range of slots, both ends included.
@@ -124,8 +133,10 @@ impl FileReader {
     pub fn verify(self: &Arc<Self>, seed: Seed) -> Result<(), StoreError> {
         let mut rows = self.rows(seed, self.header.first_slot..=self.header.last_slot)?;
         let (mut row_count, mut op_count) = (0, 0);
-        while rows.head().is_some() {
+        let mut rows_of: BTreeMap<SpaceId, u64> = BTreeMap::new();
+        while let Some(head) = rows.head() {
             row_count += 1;
+            *rows_of.entry(head.space).or_default() += 1;
             while let Some(op) = rows.next_op()? {
                 let decoded = Op::decode_bare(op).map(drop);
                 op_count += 1;
@@ -143,7 +154,8 @@ impl FileReader {
         crc.update(&self.index_crc.to_le_bytes());
         let found =
             Footer { rows: row_count, ops: op_count, raw_bytes, blocks_crc: crc.finalize(), ..self.footer };
-        if found != self.footer {
+        let spaces = self.spaces.iter().map(|each| (each.space, each.rows));
+        if found != self.footer || !self.spaces.is_empty() && !spaces.eq(rows_of) {
             let at = self.bytes.len() - FOOTER_LEN;
             return Err(damaged(
                 self.header.sequence,

@@ -4,27 +4,32 @@
 //! part of the file may be left; whoever made the writer removes it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use crate::codec::varint_len;
 use crate::disk::{Disk, File, Open};
 use crate::error::StoreError;
+use crate::keyspace::op::SpaceId;
 
 use super::block::{CONTINUES, INDEX, LONG_MAX, PartBuilder, RAW_MAX, Sealer};
-use super::footer::{FileInfo, Footer, IndexEntry};
+use super::footer::{FileInfo, Footer, IndexEntry, SpaceUse};
 use super::header::{FOLDER, FileHeader, HEADER_LEN, path};
 use super::rows::{Head, RowSink};
 
 /// A sync after so many bytes keeps the kernel from gathering a burst that would delay the log's own syncs.
 const SYNC_EVERY_BYTES: u64 = 8 << 20;
 
+/// Gets the number of bytes after each write. An error ends the writing.
+pub type Pace<'a> = dyn FnMut(u64) -> Result<(), StoreError> + 'a;
+
 pub struct FileWriter<'a> {
     disk: &'a dyn Disk,
     file: Arc<dyn File>,
     header: FileHeader,
     header_crc: u32,
-    pace: Option<&'a mut dyn FnMut(u64)>,
+    pace: Option<&'a mut Pace<'a>>,
     sealer: Sealer,
     /// After an error nothing more is written.
     has_failed: bool,
@@ -34,6 +39,7 @@ pub struct FileWriter<'a> {
     index: Vec<u8>,
     blocks_crc: crc32fast::Hasher,
     footer: Footer,
+    spaces: BTreeMap<SpaceId, SpaceUse>,
     /// The block that is being filled, what of it is known before it is full, and the keyspace of its last row.
     block: Vec<u8>,
     entry: IndexEntry,
@@ -63,8 +69,16 @@ impl<'a> FileWriter<'a> {
         };
         let (file, header_crc, sealer) = make().map_err(StoreError::io(format!("create {path}")))?;
         let offset = HEADER_LEN as u64;
-        let footer =
-            Footer { index_offset: 0, blocks: 0, rows: 0, ops: 0, raw_bytes: 0, header_crc, blocks_crc: 0 };
+        let footer = Footer {
+            index_offset: 0,
+            blocks: 0,
+            rows: 0,
+            ops: 0,
+            raw_bytes: 0,
+            header_crc,
+            blocks_crc: 0,
+            spaces: 0,
+        };
         Ok(Self {
             disk,
             file,
@@ -78,6 +92,7 @@ impl<'a> FileWriter<'a> {
             index: Vec::new(),
             blocks_crc: crc32fast::Hasher::new(),
             footer,
+            spaces: BTreeMap::new(),
             block: Vec::with_capacity(RAW_MAX),
             entry: IndexEntry { offset, slot: 0, hash: 0 },
             flags: 0,
@@ -88,8 +103,8 @@ impl<'a> FileWriter<'a> {
         })
     }
 
-    /// Calls `pace` with the number of bytes after each write, to slow down.
-    pub fn paced(mut self, pace: &'a mut dyn FnMut(u64)) -> Self {
+    /// Calls `pace` after each write, to slow down or to give up.
+    pub fn paced(mut self, pace: &'a mut Pace<'a>) -> Self {
         self.pace = Some(pace);
         self
     }
@@ -104,7 +119,9 @@ impl<'a> FileWriter<'a> {
         self.put_part(false);
         self.flush()?;
         self.footer.index_offset = self.offset;
-        let index = std::mem::take(&mut self.index);
+        self.footer.spaces = self.spaces.len() as u32;
+        let mut index = std::mem::take(&mut self.index);
+        self.spaces.values().for_each(|each| each.encode(&mut index));
         if index.len() > LONG_MAX {
             return Err(self.error(io::Error::other("too many blocks")));
         }
@@ -131,6 +148,7 @@ impl<'a> FileWriter<'a> {
             self.flags = if self.continues { CONTINUES } else { 0 };
             self.space = 0;
         }
+        let before = self.block.len();
         if self.continues {
             self.part.put_rest(&mut self.block, goes_on);
         } else {
@@ -138,6 +156,10 @@ impl<'a> FileWriter<'a> {
             self.space = head.space;
             self.footer.rows += 1;
         }
+        let nothing = SpaceUse { space: head.space, rows: 0, raw_bytes: 0 };
+        let of_space = self.spaces.entry(head.space).or_insert(nothing);
+        of_space.rows += u64::from(!self.continues);
+        of_space.raw_bytes += (self.block.len() - before) as u64;
         self.continues = goes_on;
     }
 
@@ -172,7 +194,7 @@ impl<'a> FileWriter<'a> {
         self.block.clear();
         self.block.shrink_to(RAW_MAX);
         if let Some(pace) = &mut self.pace {
-            pace(len);
+            pace(len)?;
         }
         Ok(())
     }
