@@ -215,7 +215,7 @@ impl History {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
         let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
-        while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| {})?.is_some() {}
+        while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()))?.is_some() {}
         Ok(())
     }
 

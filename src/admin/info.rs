@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::command::snapshots::Snapshots;
+use crate::command::snapshots::{Runs, Snapshots};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::AppendFsync;
 use crate::log::{LogInfo, LogState};
@@ -181,32 +181,33 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("async_loading", 0);
     lines.add("rdb_changes_since_last_save", server.stats.dirty.get());
     let snapshots = &server.snapshots;
-    let running = i32::from(snapshots.is_running());
-    let (began_ms, made_ms) = (snapshots.began_ms.load(Relaxed), snapshots.made_ms.load(Relaxed));
-    let since_began_s = |running| {
-        if running == 1 { server.clock.wall_ms().saturating_sub(began_ms) as i64 / 1000 } else { -1 }
+    let (saving, rewriting) = snapshots.in_progress();
+    let (began_ms, saved_ms) = (snapshots.began_ms.load(Relaxed), snapshots.saved_ms.load(Relaxed));
+    let since_began_s =
+        |runs| if runs { server.clock.wall_ms().saturating_sub(began_ms) as i64 / 1000 } else { -1 };
+    let took_s = |runs: &Runs| match runs.took_ms.load(Relaxed) {
+        took_ms @ 0.. => took_ms / 1000,
+        _ => -1,
     };
-    let took_ms = snapshots.took_ms.load(Relaxed);
-    let took_s = if took_ms < 0 { -1 } else { took_ms / 1000 };
-    let failures = snapshots.failures_in_a_row.load(Relaxed);
-    let status = if failures == 0 { "ok" } else { "err" };
-    lines.add("rdb_bgsave_in_progress", running);
-    lines.add("rdb_last_save_time", if made_ms == 0 { server.started_ms } else { made_ms } / 1000);
-    lines.add("rdb_last_bgsave_status", status);
-    lines.add("rdb_last_bgsave_time_sec", took_s);
-    lines.add("rdb_current_bgsave_time_sec", since_began_s(running));
-    lines.add("rdb_saves", snapshots.successes.load(Relaxed));
+    let status = |runs: &Runs| if runs.failures_in_a_row.load(Relaxed) == 0 { "ok" } else { "err" };
+    let (saves, rewrites) = (&snapshots.saves, &snapshots.rewrites);
+    lines.add("rdb_bgsave_in_progress", i32::from(saving));
+    lines.add("rdb_last_save_time", if saved_ms == 0 { server.started_ms } else { saved_ms } / 1000);
+    lines.add("rdb_last_bgsave_status", status(saves));
+    lines.add("rdb_last_bgsave_time_sec", took_s(saves));
+    lines.add("rdb_current_bgsave_time_sec", since_began_s(saving));
+    lines.add("rdb_saves", saves.successes.load(Relaxed));
     lines.add("rdb_last_cow_size", 0);
     lines.add("rdb_last_load_keys_expired", 0);
     lines.add("rdb_last_load_keys_loaded", 0);
     lines.add("aof_enabled", 1);
-    lines.add("aof_rewrite_in_progress", running);
-    lines.add("aof_rewrite_scheduled", 0);
-    lines.add("aof_last_rewrite_time_sec", took_s);
-    lines.add("aof_current_rewrite_time_sec", since_began_s(running));
-    lines.add("aof_last_bgrewrite_status", status);
-    lines.add("aof_rewrites", snapshots.successes.load(Relaxed));
-    lines.add("aof_rewrites_consecutive_failures", failures);
+    lines.add("aof_rewrite_in_progress", i32::from(rewriting));
+    lines.add("aof_rewrite_scheduled", i32::from(snapshots.is_rewrite_scheduled()));
+    lines.add("aof_last_rewrite_time_sec", took_s(rewrites));
+    lines.add("aof_current_rewrite_time_sec", since_began_s(rewriting));
+    lines.add("aof_last_bgrewrite_status", status(rewrites));
+    lines.add("aof_rewrites", rewrites.successes.load(Relaxed));
+    lines.add("aof_rewrites_consecutive_failures", rewrites.failures_in_a_row.load(Relaxed));
     let Some(store) = server.store.get() else { return };
     let log = &store.log;
     let healthy = log.state() == LogState::Healthy;
@@ -363,6 +364,11 @@ fn snapshot_figures(snapshots: &Snapshots, lines: &mut Lines) {
     lines.add("snapshot_through_lsn", snapshots.through.load(Relaxed));
     lines.add("snapshot_files", snapshots.files.load(Relaxed));
     lines.add("snapshot_bytes", snapshots.bytes.load(Relaxed));
+    lines.add("snapshot_made_time", snapshots.made_ms.load(Relaxed) / 1000);
+    let progress = &snapshots.progress;
+    lines.add("compaction_log_bytes_total", progress.log_bytes_total.load(Relaxed));
+    lines.add("compaction_log_bytes_done", progress.log_bytes_done.load(Relaxed));
+    lines.add("compaction_range", progress.range.load(Relaxed));
     lines.add("compaction_bytes_written", snapshots.bytes_written.load(Relaxed));
     lines.add("compaction_segments_retired", snapshots.segments_retired.load(Relaxed));
     let error = snapshots.last_error.lock().clone().unwrap_or_default();

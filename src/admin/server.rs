@@ -2,6 +2,7 @@
 
 use crate::command::options::{integer, is};
 use crate::command::server::ShutdownRequest;
+use crate::command::snapshots::{Then, Wish};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::error::CommandError;
 use crate::resp::Reply;
@@ -115,8 +116,8 @@ fn module_list(_: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandRe
     Ok(())
 }
 
-/// Writes no reply: the connection ends with the server. Everything is synced in any case, so SAVE, NOSAVE and FORCE
-/// make no difference.
+/// Writes no reply: the connection ends with the server. Everything is synced in any case. SAVE makes a snapshot first, so that the
+/// next start has no log to replay; if that fails there is no shutdown, except with FORCE.
 fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Reply<'_>) -> CommandResult {
     let (mut save, mut nosave, mut now, mut force, mut abort) = (false, false, false, false, false);
     for word in args.tail(1).iter() {
@@ -138,7 +139,17 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Reply<'_>) -> CommandResu
         // A shutdown here waits for nobody, so there is never one that could still be called off.
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
-    ctx.server.request_shutdown(ShutdownRequest { restart: false, now });
+    let request = ShutdownRequest { restart: false, now };
+    if save && ctx.server.store.get().is_some() {
+        ctx.server
+            .snapshots
+            .check_save()
+            .or_else(|error| if force { Ok(()) } else { Err(error) })
+            .map_err(CommandError::new)?;
+        ctx.wish = Some(Wish::Wait(Then::Shutdown { request, force }));
+        return Ok(());
+    }
+    ctx.server.request_shutdown(request);
     Ok(())
 }
 

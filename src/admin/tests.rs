@@ -471,14 +471,17 @@ fn the_server_tells_time_role_and_modules() {
 
 #[test]
 fn the_slow_log_keeps_the_newest() {
+    use crate::command::slowlog::Run;
     use crate::resp::OwnedArgs;
     let mut rig = Rig::new();
     rig.run("CONFIG SET slowlog-log-slower-than 100 slowlog-max-len 2");
     let client = rig.server.clients.get(1).unwrap();
     let command = rig.server.registry.get(b"get").unwrap().0;
+    let client = &*client;
     for (key, took_us) in [(b"a", 150), (b"b", 99), (b"c", 200), (b"d", 100)] {
         let args = OwnedArgs::from_slices(&[b"GET", key]);
-        rig.server.slowlog.record(&rig.server.config, &client, command, args.as_args(), took_us, 5_000);
+        let run = Run { client, command, args: args.as_args(), took_us, now_ms: 5_000 };
+        rig.server.slowlog.record(&rig.server.config, &run);
     }
     expect(
         &mut rig,

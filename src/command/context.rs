@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::server::Server;
 use super::session::Session;
+use super::snapshots::Wish;
 use super::stats::Tally;
 use super::tick::TickTime;
 use super::{Args, Command};
@@ -110,6 +111,8 @@ pub struct Ctx<'a> {
     pub woken_by: Option<Box<[u8]>>,
     /// Set by WAITAOF: (position, time-out, replicas asked for).
     pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
+    /// Set by SAVE and its relatives: carried out once the record is appended.
+    pub wish: Option<Wish>,
     /// A key was found whose time has come, and it was left where it is.
     hides_expired: bool,
     held: Held<'a>,
@@ -138,6 +141,7 @@ impl<'a> Ctx<'a> {
             block: None,
             woken_by: None,
             wait_durable: None,
+            wish: None,
             hides_expired: false,
             held,
             keys,

@@ -25,6 +25,16 @@ pub struct SlowCommand {
     pub client_name: String,
 }
 
+/// A command that has just run.
+pub struct Run<'a> {
+    pub client: &'a Client,
+    pub command: &'static Command,
+    pub args: Args<'a>,
+    pub took_us: u64,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+}
+
 /// A ring of `slowlog-max-len` entries, newest first.
 #[derive(Debug, Default)]
 pub struct SlowLog {
@@ -33,50 +43,31 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// Whether a command that took so long belongs in here: cheap, to be asked before anything is gathered.
-    #[inline]
-    pub fn wants(config: &Config, command: &Command, took_us: u64) -> bool {
-        let threshold = config.slowlog_log_slower_than();
-        threshold >= 0 && took_us >= threshold as u64 && !command.flags.contains(Flags::SKIP_SLOWLOG)
-    }
-
     /// Notes a command if it took as long as `slowlog-log-slower-than` asks.
     #[inline]
-    pub fn record(
-        &self,
-        config: &Config,
-        client: &Client,
-        command: &Command,
-        args: Args<'_>,
-        took_us: u64,
-        now_ms: u64,
-    ) {
-        if Self::wants(config, command, took_us) {
-            self.push(config, client, command, args, took_us, now_ms);
+    pub fn record(&self, config: &Config, run: &Run<'_>) {
+        let threshold = config.slowlog_log_slower_than();
+        if threshold >= 0
+            && run.took_us >= threshold as u64
+            && !run.command.flags.contains(Flags::SKIP_SLOWLOG)
+        {
+            self.push(config.slowlog_max_len(), run);
         }
     }
 
     #[cold]
-    fn push(
-        &self,
-        config: &Config,
-        client: &Client,
-        command: &Command,
-        args: Args<'_>,
-        took_us: u64,
-        now_ms: u64,
-    ) {
+    fn push(&self, len_max: i64, run: &Run<'_>) {
         let entry = SlowCommand {
             id: self.next_id.fetch_add(1, Relaxed),
-            unix_s: now_ms / 1000,
-            took_us,
-            args: shorten(command, args),
-            addr: client.addr.clone(),
-            client_name: client.name.lock().clone(),
+            unix_s: run.now_ms / 1000,
+            took_us: run.took_us,
+            args: shorten(run.command, run.args),
+            addr: run.client.addr.clone(),
+            client_name: run.client.name.lock().clone(),
         };
         let mut entries = self.entries.lock();
         entries.push_front(entry);
-        entries.truncate(config.slowlog_max_len().max(0) as usize);
+        entries.truncate(len_max.max(0) as usize);
     }
 
     /// The newest `count` entries.

@@ -170,7 +170,7 @@ directives! {
         auto_aof_rewrite_min_size "auto-aof-rewrite-min-size" [] size(0, SIZE_MAX) = "64mb" Mutable Live
             "Size of the sealed log from which compaction begins by itself.";
         compaction_budget "compaction-budget" [] size(MIB, 1 << 40) = "64mb" Mutable Live
-            "Memory of a compaction for the part of the log that it sorts; the largest changed value comes on top.";
+            "Memory of a compaction for the part of the log that it sorts; the largest changed value comes on top, or all values that RENAMEs link within a slot.";
         snapshot_compression_level "snapshot-compression-level" [] int(0, 19) = "1" Mutable Live
             "Level of zstd for snapshot files; 0 for none.";
         aof_load_truncated "aof-load-truncated" [] bool = "yes" Mutable Inert
@@ -190,8 +190,8 @@ directives! {
             "Folder of the AOF.";
     }
     "Snapshots" {
-        save "save" [] save = "3600 1 300 100 60 10000" Mutable Inert
-            "Seconds and changes after which Redis saves; the log keeps every change.";
+        save "save" [] save = "" Mutable Live
+            "A snapshot is made when more than so many seconds have passed since the last and so many changes were made. None is needed: the log keeps every change, and its growth makes snapshots (`auto-aof-rewrite-*`).";
         dbfilename "dbfilename" [] text(TextRule::FileName("dbfilename", false)) = "dump.rdb" Protected Inert
             "Name of the RDB file.";
         stop_writes_on_bgsave_error "stop-writes-on-bgsave-error" [] bool = "yes" Mutable Inert

@@ -60,7 +60,7 @@ fn every_default_is_accepted_by_its_own_rules() {
 }
 
 #[test]
-fn defaults_are_those_of_redis_but_for_bind() {
+fn defaults_are_those_of_redis_but_for_bind_and_save() {
     let config = Config::new();
     assert_eq!(config.port(), 6379);
     assert_eq!(config.bind(), ["127.0.0.1", "-::1"]);
@@ -68,7 +68,7 @@ fn defaults_are_those_of_redis_but_for_bind() {
     assert_eq!(config.loglevel(), LogLevel::Notice);
     assert_eq!(config.maxmemory_policy(), MaxmemoryPolicy::NoEviction);
     assert_eq!(config.client_query_buffer_limit(), 1 << 30);
-    assert_eq!(config.save(), [(3600, 1), (300, 100), (60, 10000)]);
+    assert_eq!(config.save(), []);
     assert_eq!(config.maxmemory_clients(), MemoryLimit::Bytes(0));
     assert_eq!(config.repl_diskless_load(), "disabled");
     assert_eq!(config.unixsocketperm(), 0);

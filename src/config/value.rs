@@ -165,7 +165,10 @@ impl Kind {
     pub fn parse(self, words: &[&str], current: &str) -> Result<Value, Refusal> {
         if self.takes_many_words() {
             let words: Vec<&str> = match words {
-                [one] => one.split_ascii_whitespace().collect(),
+                // As Redis: each blank separates two words, of which one may be empty. Addresses are read more kindly.
+                [one] if matches!(self, Self::Words(_)) => one.split_ascii_whitespace().collect(),
+                [""] => Vec::new(),
+                [one] => one.split(' ').collect(),
                 many => many.to_vec(),
             };
             return self.parse_many(&words, current);

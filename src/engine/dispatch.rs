@@ -8,6 +8,7 @@ use crate::command::clients::Pause;
 use crate::command::context::Transaction;
 use crate::command::server::Server;
 use crate::command::session::{Queued, ReplyMode, Session};
+use crate::command::snapshots::Waiting;
 use crate::command::{Args, Command, Flags};
 use crate::error::CommandError;
 use crate::keyspace::prefetch::{BATCH, Place};
@@ -28,6 +29,8 @@ pub enum Flow {
     Blocked(Parked),
     /// WAITAOF: the reply depends on the log and a time-out.
     WaitDurable(WaitDurable),
+    /// SAVE: the reply comes with the snapshot.
+    WaitSnapshot(Waiting),
 }
 
 /// A WAITAOF that could not be answered at once.

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::context::{Ctx, Transaction};
 use crate::command::server::{Server, Store};
-use crate::command::session::Session;
-use crate::command::{Args, Command, Flags};
+use crate::command::session::{ReplyMode, Session};
+use crate::command::snapshots::{Waiting, Wish};
+use crate::command::{Args, Command, Flags, slowlog};
 use crate::error::CommandError;
 use crate::keyspace::waiters::StripeSet;
 use crate::log::{Lsn, Refusal};
@@ -73,7 +74,8 @@ pub fn run(
     let took = ctx.transaction.time.end(&*server.clock);
     ctx.transaction.tally.command(&server.stats, number, took);
     let took_us = took.as_micros() as u64;
-    server.slowlog.record(&server.config, &ctx.session.client, command, args, took_us, now_ms);
+    let client = &ctx.session.client;
+    server.slowlog.record(&server.config, &slowlog::Run { client, command, args, took_us, now_ms });
     finish(store, ctx, number, args, result)
 }
 
@@ -166,7 +168,7 @@ fn finish(
     result: Result<(), CommandError>,
 ) -> Outcome {
     count(&ctx, number, &result);
-    let flow = match ctx.block.take() {
+    let mut flow = match ctx.block.take() {
         Some(block) if result.is_ok() => Flow::Blocked(blocking::park(&mut ctx, number, args, block)),
         _ => match ctx.wait_durable.take() {
             Some((lsn, timeout_ms, replicas)) => Flow::WaitDurable(WaitDurable { lsn, timeout_ms, replicas }),
@@ -175,6 +177,9 @@ fn finish(
     };
     let served = if ctx.transaction.ready.is_empty() { Vec::new() } else { blocking::serve_ready(&mut ctx) };
     let lsn = append(store, &mut ctx);
+    if let Some(waiting) = ctx.wish.take().and_then(|wish| carry_out(&ctx, wish)) {
+        flow = Flow::WaitSnapshot(waiting);
+    }
     let gate = ctx.transaction.gate;
     let retired = std::mem::take(&mut ctx.transaction.retired);
     drop(ctx);
@@ -183,6 +188,23 @@ fn finish(
         reclaim::later(retired);
     }
     Outcome { flow, gate }
+}
+
+/// Asks for a snapshot, which is to hold the record just appended.
+#[cold]
+fn carry_out(ctx: &Ctx<'_>, wish: Wish) -> Option<Waiting> {
+    let snapshots = &ctx.server.snapshots;
+    match wish {
+        Wish::Background { save, rewrite } => {
+            snapshots.request(ctx.now_ms, save, rewrite);
+            None
+        }
+        Wish::Wait(then) => {
+            let receiver = snapshots.request_and_wait(ctx.now_ms);
+            let is_silent = ctx.session.reply_mode != ReplyMode::On;
+            Some(Waiting { receiver, then, is_silent })
+        }
+    }
 }
 
 /// Appends the record, if there is one, and notes its LSN where later readers of its keys will find it.

@@ -1,63 +1,166 @@
-//! The thread that moves the log into the snapshot: when asked (BGSAVE, BGREWRITEAOF), and when the sealed log has outgrown the
-//! snapshot (`auto-aof-rewrite-percentage`, `auto-aof-rewrite-min-size`).
+//! The thread that moves the log into the snapshot: when asked (SAVE, BGSAVE, BGREWRITEAOF), when the sealed log has outgrown the
+//! snapshot (`auto-aof-rewrite-percentage`, `auto-aof-rewrite-min-size`), and at `save` points. It looks whenever a segment was
+//! sealed, a directive changed, or somebody asks, and once a second for the time of `save` points and retries.
 //!
-//! It has a low priority and writes no faster than it has to. It is not waited for when the server ends: what it has written and
-//! not published is removed by the next start.
+//! It has a low priority and writes no faster than it has to: 64 MiB a second, and a tenth of the backlog (the sealed log that the
+//! snapshot doesn't have). So ten seconds' worth of sealing is always outrun, however fast the log grows.
+//!
+//! At an orderly end it stops at the next block, and what it has written is removed, then or by the next start.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::command::server::{Server, Store};
+use crate::command::snapshots::Job;
+use crate::config::Config;
 use crate::disk::os::lower_thread_priority;
 use crate::error::StoreError;
 use crate::log::{LogState, Lsn, Retention, Seed};
-use crate::snapshot::compact::{self, Options};
+use crate::snapshot::catalog::RANGES;
+use crate::snapshot::compact::{self, Options, Step};
 
-/// How often it looks whether something is to be done.
+/// How often it looks whether something is to be done, if nothing wakes it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause while the active segment is being sealed.
 const SEAL_POLL: Duration = Duration::from_millis(2);
-/// Waits from one failure to the next attempt: doubled each time, up to the last.
-const RETRY_MIN_S: u64 = 2;
+/// Waits from one failure to the next attempt by itself: doubled each time, up to the last. The first is Redis'.
+const RETRY_MIN_S: u64 = 5;
 const RETRY_MAX_S: u64 = 300;
 /// Bytes a second that it writes at least; a backlog adds a tenth of itself.
 const PACE_BYTES_MIN: u64 = 64 << 20;
+/// How long an orderly end waits for the block that is being written. Without it the thread ends with the process.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts the thread. Call when the store is set.
-pub fn spawn(server: Arc<Server>) -> std::io::Result<()> {
-    let shared = server.clone();
-    let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(move || work(&shared))?;
-    let thread = thread.thread().clone();
-    // Only this sets it, once.
-    let _ = server.snapshots.wake.set(Box::new(move || thread.unpark()));
-    Ok(())
+/// The running thread.
+pub struct Compactor(JoinHandle<()>);
+
+impl Compactor {
+    /// Waits until the thread has noticed that the server ends.
+    pub fn join(self, clock: &dyn Clock) {
+        self.0.thread().unpark();
+        let began = clock.monotonic();
+        while !self.0.is_finished() {
+            if clock.monotonic().saturating_sub(began) >= END_PATIENCE {
+                tracing::warn!(
+                    "compaction is not waited for any longer; the next start removes what it wrote"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.0.join().is_err() {
+            tracing::error!("the thread of compaction ended by a panic");
+        }
+    }
 }
 
-fn work(server: &Server) {
+/// Starts the thread. Call when the store is set.
+pub fn spawn(server: Arc<Server>, schedule: Schedule) -> std::io::Result<Compactor> {
+    let shared = server.clone();
+    let handle =
+        std::thread::Builder::new().name("compactor".to_owned()).spawn(move || work(&shared, schedule))?;
+    let thread = handle.thread().clone();
+    if let Some(store) = server.store.get() {
+        let (log, thread) = (Arc::downgrade(&store.log), thread.clone());
+        let seen = AtomicU64::new(store.log.sealed_through());
+        store.log.subscribe(Box::new(move |_| {
+            let Some(log) = log.upgrade() else { return };
+            let sealed = log.sealed_through();
+            if seen.load(Relaxed) != sealed && seen.swap(sealed, Relaxed) != sealed {
+                thread.unpark();
+            }
+        }));
+    }
+    // Only this sets it, once.
+    let _ = server.snapshots.wake.set(Box::new(move || thread.unpark()));
+    Ok(Compactor(handle))
+}
+
+fn work(server: &Server, mut schedule: Schedule) {
     lower_thread_priority();
     let Some(store) = server.store.get() else { return };
-    let mut not_before = Duration::ZERO;
     while !server.shutting_down.load(Relaxed) {
-        let now = server.clock.monotonic();
-        if !server.snapshots.is_requested() && (now < not_before || !is_due(server, store)) {
+        if !schedule.run(server, store) {
             std::thread::park_timeout(LOOK_EVERY);
-            continue;
         }
-        let requested = server.snapshots.begin(server.clock.wall_ms());
+    }
+    server.snapshots.close();
+}
+
+/// When what is due by itself may run.
+pub struct Schedule {
+    /// After a failure; on the monotonic clock.
+    not_before: Duration,
+    failures: u32,
+}
+
+impl Schedule {
+    /// Call before clients see the store: it is from here on that changes count.
+    pub fn new(server: &Server, store: &Store) -> Self {
+        let snapshots = &server.snapshots;
+        snapshots.note_start(server.clock.monotonic(), store.recovery.records == 0);
+        // What was replayed is not in the snapshot.
+        server.stats.dirty.add(store.recovery.records);
+        Self { not_before: Duration::ZERO, failures: 0 }
+    }
+
+    /// Does what is asked for or due, if anything is. Returns whether it was.
+    fn run(&mut self, server: &Server, store: &Store) -> bool {
+        let snapshots = &server.snapshots;
+        let due = if snapshots.is_requested() { None } else { self.due(server, store) };
+        let Some(everything) = snapshots.begin(server.clock.wall_ms(), due) else { return false };
         let changes = server.stats.dirty.get();
-        let outcome = compact(server, store, requested);
-        if requested && outcome.is_ok() {
+        let appended = store.log.append_lsn();
+        let outcome = compact(server, store, everything);
+        let covered = outcome.as_ref().map(|through| *through >= appended);
+        match &outcome {
+            Ok(_) => self.failures = 0,
+            Err(_) if server.shutting_down.load(Relaxed) => {}
+            Err(error) => {
+                let wait_s = (RETRY_MIN_S << self.failures.min(16)).min(RETRY_MAX_S);
+                self.failures += 1;
+                self.not_before = server.clock.monotonic() + Duration::from_secs(wait_s);
+                tracing::error!(
+                    "compaction failed, nothing was changed; next attempt in {wait_s} s: {error}"
+                );
+            }
+        }
+        if let Ok(true) = covered {
             server.stats.dirty.change(changes, 0);
         }
-        if let Err(error) = &outcome {
-            let failures = server.snapshots.failures_in_a_row.load(Relaxed).min(16);
-            let wait_s = (RETRY_MIN_S << failures).min(RETRY_MAX_S);
-            not_before = server.clock.monotonic() + Duration::from_secs(wait_s);
-            tracing::error!("compaction failed, nothing was changed; next attempt in {wait_s} s: {error}");
-        }
-        server.snapshots.ended(server.clock.wall_ms(), outcome.map_err(|error| error.to_string()));
+        snapshots.note_progress(0, 0, 0);
+        let outcome = covered.map_err(ToString::to_string);
+        snapshots.ended(server.clock.wall_ms(), server.clock.monotonic(), outcome);
+        true
     }
+
+    fn due(&self, server: &Server, store: &Store) -> Option<Job> {
+        let now = server.clock.monotonic();
+        if now < self.not_before || store.log.state() != LogState::Healthy {
+            return None;
+        }
+        let since_saved = now.saturating_sub(server.snapshots.saved_at());
+        if is_save_point(&server.config, server.stats.dirty.get(), since_saved) {
+            return Some(Job::save_point());
+        }
+        let snapshot_bytes = server.snapshots.bytes.load(Relaxed);
+        has_outgrown(&server.config, backlog(server, store), snapshot_bytes).then(Job::log_growth)
+    }
+}
+
+/// As in Redis: so many changes, and more than so many seconds since the last success.
+fn is_save_point(config: &Config, changes: u64, since_saved: Duration) -> bool {
+    let is_reached = |(seconds, least): (u64, u64)| changes >= least && since_saved.as_secs() > seconds;
+    changes > 0 && config.save().into_iter().any(is_reached)
+}
+
+fn has_outgrown(config: &Config, backlog: u64, snapshot_bytes: u64) -> bool {
+    let percentage = config.auto_aof_rewrite_percentage() as u64;
+    let grown = u128::from(snapshot_bytes) * u128::from(percentage) / 100;
+    percentage > 0 && u128::from(backlog) >= grown.max(u128::from(config.auto_aof_rewrite_min_size()))
 }
 
 /// Bytes of the sealed log that the snapshot doesn't have.
@@ -65,19 +168,11 @@ fn backlog(server: &Server, store: &Store) -> u64 {
     store.log.sealed_through().saturating_sub(server.snapshots.through.load(Relaxed))
 }
 
-fn is_due(server: &Server, store: &Store) -> bool {
-    let config = &server.config;
-    let percentage = config.auto_aof_rewrite_percentage() as u64;
-    if percentage == 0 || store.log.state() != LogState::Healthy {
-        return false;
-    }
-    let grown = server.snapshots.bytes.load(Relaxed) as u128 * u128::from(percentage) / 100;
-    u128::from(backlog(server, store)) >= grown.max(u128::from(config.auto_aof_rewrite_min_size()))
-}
-
-/// Rounds until everything up to now (`requested`), or everything sealed by now, is in the snapshot.
-fn compact(server: &Server, store: &Store, requested: bool) -> Result<(), StoreError> {
-    let goal = if requested { seal(server, store) } else { store.log.sealed_through() };
+/// Rounds until everything up to now, or (else) everything sealed by now, is in the snapshot; the latter makes way for what is
+/// asked for meanwhile. Returns how far the snapshot goes.
+fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, StoreError> {
+    let snapshots = &server.snapshots;
+    let goal = if everything { seal(server, store) } else { store.log.sealed_through() };
     let options = Options {
         seed: Seed(store.keyspace.seed()),
         level: server.config.snapshot_compression_level() as i32,
@@ -85,27 +180,28 @@ fn compact(server: &Server, store: &Store, requested: bool) -> Result<(), StoreE
         retention: Retention::NONE,
     };
     let (mut rounds, mut bytes) = (0, 0);
-    let started = server.clock.monotonic();
-    while server.snapshots.through.load(Relaxed) < goal && !server.shutting_down.load(Relaxed) {
-        let mut pace = Pace::new(server, store);
+    let began = server.clock.monotonic();
+    let from = snapshots.through.load(Relaxed);
+    while snapshots.through.load(Relaxed) < goal && (everything || !snapshots.is_requested()) {
+        let mut watch = Watch::new(server, store, from, goal);
         let round =
-            compact::round(&store.log, &*store.disk, &*server.clock, &options, &mut |n| pace.wrote(n))?;
-        server.snapshots.note_catalog(&compact::catalog(&store.log)?);
+            compact::round(&store.log, &*store.disk, &*server.clock, &options, &mut |step| watch.step(step))?;
+        snapshots.note_catalog(&compact::catalog(&store.log)?);
         let Some(round) = round else { break };
-        server.snapshots.note_round(&round);
+        snapshots.note_round(&round);
         rounds += 1;
         bytes += round.bytes;
     }
-    let through = server.snapshots.through.load(Relaxed);
-    if requested && through < goal {
+    let through = snapshots.through.load(Relaxed);
+    if everything && through < goal {
         // The log failed, has no room for another segment, or the server ends.
         return Err(StoreError::Refused(format!(
             "the log could not be sealed through LSN {goal}; the snapshot goes through LSN {through}"
         )));
     }
-    let took = server.clock.monotonic().saturating_sub(started).as_secs_f64();
+    let took = server.clock.monotonic().saturating_sub(began).as_secs_f64();
     tracing::info!(rounds, bytes, through, "compacted in {took:.3} s");
-    Ok(())
+    Ok(through)
 }
 
 /// Waits until everything up to now is in sealed segments; its end.
@@ -120,28 +216,77 @@ fn seal(server: &Server, store: &Store) -> Lsn {
     goal
 }
 
-/// Keeps the disk free for the log.
-struct Pace<'a> {
+/// Follows a round: shows how far it is, keeps the disk free for the log, and ends it when the server ends.
+struct Watch<'a> {
     server: &'a Server,
-    bytes_per_s: u64,
-    started: Duration,
-    bytes: u64,
+    store: &'a Store,
+    /// Of the whole run.
+    from: Lsn,
+    goal: Lsn,
+    /// Of this round.
+    begin: Lsn,
+    end: Lsn,
+    pace: Pace,
 }
 
-impl<'a> Pace<'a> {
-    fn new(server: &'a Server, store: &Store) -> Self {
-        let bytes_per_s = PACE_BYTES_MIN + backlog(server, store) / 10;
-        Self { server, bytes_per_s, started: server.clock.monotonic(), bytes: 0 }
+impl<'a> Watch<'a> {
+    fn new(server: &'a Server, store: &'a Store, from: Lsn, goal: Lsn) -> Self {
+        let begin = server.snapshots.through.load(Relaxed);
+        let watch = Self { server, store, from, goal, begin, end: begin, pace: Pace::new(&*server.clock) };
+        watch.show(0);
+        watch
     }
 
-    fn wrote(&mut self, bytes: u64) {
-        self.bytes += bytes;
-        let due = Duration::from_micros(self.bytes.saturating_mul(1_000_000) / self.bytes_per_s);
-        let spent = self.server.clock.monotonic().saturating_sub(self.started);
-        if let Some(early) = due.checked_sub(spent)
-            && early > Duration::from_millis(1)
-        {
-            std::thread::sleep(early);
+    fn step(&mut self, step: Step) -> Result<(), StoreError> {
+        if self.server.shutting_down.load(Relaxed) {
+            return Err(StoreError::Refused("the server ends".to_owned()));
         }
+        match step {
+            // A record is read: shutting down is all that counts.
+            Step::Reading => {}
+            Step::Range { range, through } => {
+                self.end = through;
+                self.show(usize::from(range) + 1);
+            }
+            Step::Wrote { bytes } => {
+                let wait = self.pace.wrote(&*self.server.clock, bytes, backlog(self.server, self.store));
+                // Less is not worth a call.
+                if wait > Duration::from_millis(1) {
+                    std::thread::sleep(wait);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, range: usize) {
+        let ranges_done = range.saturating_sub(1) as u64;
+        let of_round = self.end.saturating_sub(self.begin) / u64::from(RANGES) * ranges_done;
+        let done = self.begin.saturating_sub(self.from) + of_round;
+        self.server.snapshots.note_progress(done, self.goal.saturating_sub(self.from).max(done), range);
     }
 }
+
+/// How long what was written should have taken.
+struct Pace {
+    began: Duration,
+    due: Duration,
+}
+
+impl Pace {
+    fn new(clock: &dyn Clock) -> Self {
+        Self { began: clock.monotonic(), due: Duration::ZERO }
+    }
+
+    /// How long to wait after `bytes` were written, at the rate of this backlog.
+    fn wrote(&mut self, clock: &dyn Clock, bytes: u64, backlog: u64) -> Duration {
+        let bytes_per_s = PACE_BYTES_MIN + backlog / 10;
+        self.due += Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / bytes_per_s);
+        let spent = clock.monotonic().saturating_sub(self.began);
+        self.due.saturating_sub(spent)
+    }
+}
+
+#[cfg(test)]
+#[path = "compactor_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::command::session::Session;
+use crate::command::snapshots::{Then, Waiting};
 use crate::command::stats::Stats;
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
@@ -153,6 +154,8 @@ enum State {
     Blocked(Parked, Option<Pin<Box<Sleep>>>),
     /// WAITAOF waits for a position.
     Waiting(WaitDurable, Option<Pin<Box<Sleep>>>),
+    /// SAVE waits for the snapshot.
+    Saving(Waiting),
 }
 
 struct Connection {
@@ -397,8 +400,12 @@ impl Connection {
                 }
                 self.state = State::Waiting(wait, timer);
             }
+            Flow::WaitSnapshot(waiting) => {
+                self.line.blocked.set(true);
+                self.state = State::Saving(waiting);
+            }
         }
-        if matches!(self.state, State::Blocked(..) | State::Waiting(..)) {
+        if matches!(self.state, State::Blocked(..) | State::Waiting(..) | State::Saving(..)) {
             // What was just set has to be polled once to be woken by it.
             cx.waker().wake_by_ref();
         }
@@ -504,6 +511,7 @@ impl Connection {
             }
             State::Blocked(parked, timer) => self.poll_blocked(cx, parked, timer),
             State::Waiting(wait, timer) => self.poll_waiting(cx, wait, timer),
+            State::Saving(waiting) => self.poll_saving(cx, waiting),
         }
     }
 
@@ -568,6 +576,36 @@ impl Connection {
         }
         self.worker.park(cx.waker());
         self.state = State::Waiting(wait, timer);
+    }
+
+    fn poll_saving(&mut self, cx: &mut Context<'_>, mut waiting: Waiting) {
+        let Poll::Ready(outcome) = Pin::new(&mut waiting.receiver).poll(cx) else {
+            self.state = State::Saving(waiting);
+            return;
+        };
+        self.line.blocked.set(false);
+        // A closed channel means that the server ends: so does the connection.
+        let Ok(outcome) = outcome else { return self.line.end() };
+        let mut outbox = self.line.outbox.borrow_mut();
+        let from = outbox.bytes.len();
+        let mut reply = Reply::new(&mut outbox.bytes, self.session.proto);
+        match (outcome, waiting.then) {
+            (Ok(()), Then::Reply) => reply.ok(),
+            (Err(error), Then::Reply) => reply.error(&format!("ERR The snapshot was not made: {error}")),
+            (Err(error), Then::Shutdown { force: false, .. }) => {
+                tracing::error!("no shutdown, because the snapshot was not made: {error}");
+                reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
+            }
+            (_, Then::Shutdown { request, .. }) => {
+                self.worker.server.request_shutdown(request);
+            }
+        }
+        if waiting.is_silent {
+            outbox.bytes.truncate(from);
+        }
+        drop(outbox);
+        self.worker.due(&self.line, false);
+        self.process(cx);
     }
 
     /// Takes the connection out of everything that knows it.

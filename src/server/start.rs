@@ -20,10 +20,11 @@ use crate::log::{LogOptions, Policy};
 use crate::process;
 use crate::recovery;
 
+use super::compactor::{self, Compactor, Schedule};
 use super::listen::{self, Distributor, Listening};
 use super::settings::{self, Settings};
 use super::worker::{self, Bell};
-use super::{compactor, logging, signals};
+use super::{logging, signals};
 
 /// Runs the server until it is asked to end. Returns the process' exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -102,6 +103,7 @@ fn serve(settings: Settings) -> Result<End, String> {
     let _ = server.on_shutdown.set(Box::new(move || notify.notify_one()));
 
     let (workers, bells, threads) = start_workers(&server)?;
+    let mut compactor = None;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -116,11 +118,14 @@ fn serve(settings: Settings) -> Result<End, String> {
             tokio::spawn(distributor.clone().serve_unix(listener));
         }
         tokio::spawn(signals::watch(server.clone()));
-        load(&server, disk, &bells, &stop).await
+        load(&server, disk, &bells, &stop, &mut compactor).await
     });
     // Ends the accepting tasks, and with them the workers' channels.
     drop(runtime);
     listening.lock().take();
+    if let Some(compactor) = compactor {
+        compactor.join(&*server.clock);
+    }
     let synced = match server.store.get() {
         Some(store) if outcome.is_ok() => {
             store.log.shutdown().map_err(|e| format!("the log was not synced: {e}"))
@@ -208,6 +213,20 @@ fn fit_maxclients(config: &Config) -> Result<(), String> {
         .map_err(|e| format!("maxclients {fitting}: {e}"))
 }
 
+/// The same for CONFIG SET, which is refused instead.
+fn allow_clients(config: &Config) -> Result<(), String> {
+    let wanted = (config.maxclients() as u64).saturating_add(OWN_FILES);
+    let allowed =
+        process::allow_open_files(wanted).map_err(|e| format!("can't read the limit of open files: {e}"))?;
+    if allowed >= wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {}",
+        allowed.saturating_sub(OWN_FILES)
+    ))
+}
+
 type Workers =
     (Vec<mpsc::UnboundedSender<super::stream::Accepted>>, Vec<Arc<Bell>>, Vec<std::thread::JoinHandle<()>>);
 
@@ -231,6 +250,7 @@ async fn load(
     disk: Arc<OsDisk>,
     bells: &[Arc<Bell>],
     stop: &Notify,
+    compactor: &mut Option<Compactor>,
 ) -> Result<(), String> {
     let loader = server.clone();
     let options = LogOptions {
@@ -246,8 +266,10 @@ async fn load(
     report(&store);
     let bells = bells.to_vec();
     store.log.subscribe(Box::new(move |moved| bells.iter().for_each(|bell| bell.ring_from_log(moved))));
+    let schedule = Schedule::new(server, &store);
     assert!(server.store.set(store).is_ok(), "the store is set once, here");
-    compactor::spawn(server.clone()).map_err(|e| format!("can't start the thread of compaction: {e}"))?;
+    let spawned = compactor::spawn(server.clone(), schedule);
+    *compactor = Some(spawned.map_err(|e| format!("can't start the thread of compaction: {e}"))?);
     let io = server.store.get().map_or("", |store| store.log.info().io);
     tracing::info!(io, "ready to accept connections");
     let expiry = tokio::spawn(expire(server.clone()));
@@ -334,11 +356,15 @@ fn install_hooks(
                     if name == "port" { PORT_REFUSED } else { BIND_REFUSED }
                 })?;
             }
+            "maxclients" => allow_clients(&server.config)?,
             "loglevel" => set_level(server.config.loglevel()),
             "appendfsync" => {
                 if let Some(store) = server.store.get() {
                     store.log.set_policy(policy(server.config.appendfsync()));
                 }
+            }
+            "save" | "auto-aof-rewrite-percentage" | "auto-aof-rewrite-min-size" => {
+                server.snapshots.wake.get().into_iter().for_each(|wake| wake());
             }
             _ => {}
         }

@@ -302,7 +302,7 @@ fn compacted() -> SimDisk {
         budget_bytes: 1 << 20,
         retention: Retention::NONE,
     };
-    while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| {})
+    while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| Ok(()))
         .expect("a healthy disk")
         .is_some()
     {}

@@ -219,7 +219,7 @@ impl Simulation {
         let seed = Seed(store.keyspace.seed());
         let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
         loop {
-            match compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| {}) {
+            match compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(())) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(format!("compaction: {error}")),
