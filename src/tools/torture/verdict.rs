@@ -57,14 +57,16 @@ mod tests {
 
     fn sent(count: usize, acknowledged: usize) -> Sent {
         let (mut random, mut values) = (Prng::new(4), Values::new("v".to_owned()));
-        let mut state = State::default();
+        let mut states = vec![State::default()];
         let mut operations = Vec::new();
         while operations.len() < count {
+            let mut state = states[operations.len()].clone();
             let operation = Operation::random(&mut random, &state, &mut values);
-            let before = state.clone();
             operation.apply(&mut state);
-            if state != before {
+            // Every prefix is to be known by its state.
+            if !states.contains(&state) {
                 operations.push(operation);
+                states.push(state);
             }
         }
         Sent { operations, acknowledged, when: vec![], refused: 0, complaint: None }
