@@ -77,9 +77,49 @@ fn read(mut rows: FileRows) -> Result<Rows, StoreError> {
     Ok(found)
 }
 
+/// As [`read`], in batches that end before each of some rows. Returns how many rows came in batches, too.
+fn read_in_batches(mut rows: FileRows, ends: &[Head]) -> Result<(Rows, usize), StoreError> {
+    let (mut found, mut batched) = (Rows::new(), 0);
+    while let Some(head) = rows.head().cloned() {
+        let end = ends.iter().find(|end| **end > head);
+        let shown = rows.batch(end, &mut |batch| {
+            let before = found.len();
+            for part in batch.by_slot() {
+                let (space, slot) = part.place();
+                for ((key, ops), hash) in part.rows().zip(part.hashes()) {
+                    assert_eq!((key.slot, key.hash), (slot, hash));
+                    let head = Head { slot, hash, space, key: key.bytes.to_vec() };
+                    assert!(end.is_none_or(|end| head < *end));
+                    assert!(found.last_key_value().is_none_or(|(last, _)| *last < head));
+                    found.insert(head, ops.map(|op| op.unwrap().to_vec()).collect());
+                }
+            }
+            assert!(found.len() > before && found.contains_key(&head));
+            batched += found.len() - before;
+            Ok(())
+        })?;
+        if !shown {
+            let mut ops = Vec::new();
+            while let Some(op) = rows.next_op()? {
+                ops.push(op.to_vec());
+            }
+            found.insert(head, ops);
+            rows.advance()?;
+        }
+    }
+    Ok((found, batched))
+}
+
+/// All rows, read in both ways.
 fn read_all(disk: &dyn Disk, sequence: u64, expect: Option<&FileInfo>) -> Result<Rows, StoreError> {
     let file = FileReader::open(disk, sequence, expect)?;
-    read(file.rows(SEED, ALL)?)
+    let found = read(file.rows(SEED, ALL)?);
+    let in_batches = read_in_batches(file.rows(SEED, ALL)?, &[]);
+    match (&found, &in_batches) {
+        (Ok(found), Ok((in_batches, _))) => assert!(found == in_batches),
+        (found, in_batches) => assert_eq!(found.is_err(), in_batches.is_err()),
+    }
+    found
 }
 
 fn within(rows: &Rows, slots: &RangeInclusive<u16>) -> Rows {
@@ -143,6 +183,11 @@ proptest! {
         ranges.extend(rows.keys().flat_map(|head| [head.slot..=head.slot, head.slot..=16383, 0..=head.slot]));
         for slots in ranges {
             prop_assert!(read(file.rows(SEED, slots.clone()).unwrap()).unwrap() == within(&rows, &slots));
+            for every in [1, 2, 5, 100] {
+                let ends: Vec<Head> = rows.keys().step_by(every).cloned().collect();
+                let (found, _) = read_in_batches(file.rows(SEED, slots.clone()).unwrap(), &ends).unwrap();
+                prop_assert!(found == within(&rows, &slots));
+            }
         }
         let mut roaming = file.rows(SEED, 0..=0).unwrap();
         for (key, ops) in &rows {

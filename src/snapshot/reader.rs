@@ -4,6 +4,7 @@
 //! are, the outcome is rows in ascending order or [`Corruption`](crate::error::Corruption). Not looked into: what the ops say
 //! (see [`FileReader::verify`]). After an error a source has no more rows.
 
+use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::log::Seed;
 use super::block::{Block, CONTINUES, INDEX, Part, RAW_MAX, Unsealer};
 use super::footer::{FOOTER_LEN, FileInfo, Footer, IndexEntry};
 use super::header::{FileHeader, HEADER_LEN, damaged, path};
-use super::rows::{Head, RowSource};
+use super::rows::{Batch, Head, Placed, RowSource};
 
 /// An open snapshot file whose header, index and footer are sound. Its blocks are checked as they are read.
 pub struct FileReader {
@@ -186,7 +187,12 @@ pub struct FileRows {
     has_head: bool,
     /// `head` is the row before in the order; not so after a seek.
     has_previous: bool,
+    /// Room for the rows of a batch.
+    placed: Vec<Placed>,
 }
+
+/// Rows of a batch at most: a block has fewer, unless they are tiny.
+const BATCH_ROWS: usize = 4096;
 
 impl FileRows {
     fn new(file: Arc<FileReader>, seed: Seed, last_slot: u16) -> Result<Self, StoreError> {
@@ -204,6 +210,7 @@ impl FileRows {
             head: Head { slot: 0, hash: 0, space: 0, key: Vec::new() },
             has_head: false,
             has_previous: false,
+            placed: Vec::new(),
         })
     }
 
@@ -317,11 +324,10 @@ impl FileRows {
         let key = KeyRef::new(&payload[part.key.clone()], self.seed);
         let (place, old) = ((key.slot, key.hash), (self.head.slot, self.head.hash));
         let is_behind = !self.has_previous && place >= old
-            || place > old
-            || place == old && (part.space, key.bytes) > (self.head.space, &self.head.key[..]);
+            || stands_before((&self.head.place(), self.head.space), (&key, part.space));
         let header = &self.file.header;
         let why = if !is_behind {
-            "rows out of order, or hashed with another seed"
+            OUT_OF_ORDER.0
         } else if !(header.first_slot..=header.last_slot).contains(&key.slot) {
             "a row of another slot than the file's"
         } else if is_first && place != self.file.index[self.next_block - 1].place() {
@@ -335,6 +341,41 @@ impl FileRows {
             return Ok(());
         };
         Err(self.damaged(why))
+    }
+
+    /// Gathers the row that stands next and those behind it in the block, as far as they are whole and stand before `end`, and
+    /// takes the place behind them. The row that stands next must be whole and untouched.
+    fn gather(&mut self, end: Option<&Head>, placed: &mut Vec<Placed>) -> Result<(), Malformed> {
+        let payload = self.unsealer.payload(&self.file.bytes);
+        let slots = self.file.header.first_slot..=self.file.header.last_slot.min(self.last_slot);
+        let mut part = self.part.clone();
+        let mut key =
+            KeyRef { bytes: &payload[part.key.clone()], hash: self.head.hash, slot: self.head.slot };
+        loop {
+            let Part { space, key: key_at, ops, is_bare, .. } = part.clone();
+            placed.push(Placed { space, slot: key.slot, hash: key.hash, key: key_at, ops, is_bare });
+            if part.ops.end == payload.len() || placed.len() == BATCH_ROWS {
+                break;
+            }
+            let next = Part::decode(payload, part.ops.end, part.space)?;
+            let next_key = KeyRef::new(&payload[next.key.clone()], self.seed);
+            if next.goes_on || !slots.contains(&next_key.slot) {
+                break;
+            }
+            if !stands_before((&key, part.space), (&next_key, next.space)) {
+                return Err(OUT_OF_ORDER);
+            }
+            if end.is_some_and(|end| !stands_before((&next_key, next.space), (&end.place(), end.space))) {
+                break;
+            }
+            (part, key) = (next, next_key);
+        }
+        (self.head.slot, self.head.hash, self.head.space) = (key.slot, key.hash, part.space);
+        self.head.key.clear();
+        self.head.key.extend_from_slice(key.bytes);
+        (self.space, self.at) = (part.space, part.ops.end);
+        self.part = part;
+        Ok(())
     }
 
     fn next_op_range(&mut self) -> Result<Option<Range<usize>>, StoreError> {
@@ -357,6 +398,18 @@ impl FileRows {
     fn damaged(&self, why: impl Into<String>) -> StoreError {
         let entry = self.file.index.get(self.next_block.saturating_sub(1));
         damaged(self.file.header.sequence, entry.map_or(0, |entry| entry.offset), why)
+    }
+}
+
+const OUT_OF_ORDER: Malformed = Malformed("rows out of order, or hashed with another seed");
+
+/// Whether one row stands before another in the order.
+#[inline]
+fn stands_before((a, a_space): (&KeyRef<'_>, SpaceId), (b, b_space): (&KeyRef<'_>, SpaceId)) -> bool {
+    match (a.slot, a.hash).cmp(&(b.slot, b.hash)) {
+        Ordering::Less => true,
+        Ordering::Equal => (a_space, a.bytes) < (b_space, b.bytes),
+        Ordering::Greater => false,
     }
 }
 
@@ -387,5 +440,29 @@ impl RowSource for FileRows {
             (self.has_head, self.is_last) = (true, false);
         }
         Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        end: Option<&Head>,
+        visit: &mut dyn FnMut(Batch<'_>) -> Result<(), StoreError>,
+    ) -> Result<bool, StoreError> {
+        // The rest of a row has no key in front of it.
+        let is_row = self.has_head && self.part.key.start > 0;
+        if !is_row || self.part.goes_on || self.at != self.part.ops.start || self.is_last {
+            return Ok(false);
+        }
+        let mut placed = std::mem::take(&mut self.placed);
+        placed.clear();
+        let gathered = self.gather(end, &mut placed).map_err(|Malformed(why)| self.damaged(why));
+        let shown = gathered.and_then(|()| visit(Batch { bytes: self.payload(), rows: &placed }));
+        self.placed = placed;
+        match shown {
+            Ok(()) => self.advance().map(|()| true),
+            Err(error) => {
+                (self.has_head, self.is_last) = (false, true);
+                Err(error)
+            }
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Rows: a key and the ops that make it, or go on with it. What snapshot files, sorted segments and merges exchange.
 
+use std::ops::Range;
+
+use crate::codec::{Cursor, Malformed};
 use crate::error::StoreError;
+use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::SpaceId;
 
 /// A row's place in the order of rows: by slot, then hash, keyspace and key.
@@ -12,6 +16,13 @@ pub struct Head {
     pub key: Vec<u8>,
 }
 
+impl Head {
+    #[inline]
+    pub fn place(&self) -> KeyRef<'_> {
+        KeyRef { bytes: &self.key, hash: self.hash, slot: self.slot }
+    }
+}
+
 /// Rows in ascending order. An op is `code | payload` as in a record, without keyspace, key and length.
 pub trait RowSource {
     /// The row that stands next; `None` at the end.
@@ -20,6 +31,81 @@ pub trait RowSource {
     fn next_op(&mut self) -> Result<Option<&[u8]>, StoreError>;
     /// Goes on to the next row, whether all ops were looked at or not.
     fn advance(&mut self) -> Result<(), StoreError>;
+    /// Shows rows that lie together in memory, from the one that stands next on, only such as stand before `end`, and goes on
+    /// behind them. Shows nothing and returns false where that cannot be done: then the row is read op by op.
+    fn batch(
+        &mut self,
+        _end: Option<&Head>,
+        _visit: &mut dyn FnMut(Batch<'_>) -> Result<(), StoreError>,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// Rows that lie together in memory, whole and in ascending order.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) rows: &'a [Placed],
+}
+
+/// Where a row's key and ops lie in the bytes of its batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub space: SpaceId,
+    pub slot: u16,
+    pub hash: u64,
+    pub key: Range<usize>,
+    pub ops: Range<usize>,
+    /// The ops are one, without its length.
+    pub is_bare: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// The rows as parts of which each has one slot and one keyspace.
+    pub fn by_slot(self) -> impl Iterator<Item = Self> {
+        let alike = |a: &Placed, b: &Placed| (a.slot, a.space) == (b.slot, b.space);
+        self.rows.chunk_by(alike).map(move |rows| Self { bytes: self.bytes, rows })
+    }
+
+    /// The keyspace and the slot of the first row.
+    pub fn place(self) -> (SpaceId, u16) {
+        self.rows.first().map_or((0, 0), |row| (row.space, row.slot))
+    }
+
+    pub fn hashes(self) -> impl Iterator<Item = u64> + Clone {
+        self.rows.iter().map(|row| row.hash)
+    }
+
+    pub fn rows(self) -> impl Iterator<Item = (KeyRef<'a>, RowOps<'a>)> {
+        self.rows.iter().map(move |row| {
+            let key = KeyRef { bytes: &self.bytes[row.key.clone()], hash: row.hash, slot: row.slot };
+            (key, RowOps { rest: Cursor::new(&self.bytes[row.ops.clone()]), is_bare: row.is_bare })
+        })
+    }
+}
+
+/// The ops of a row of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct RowOps<'a> {
+    rest: Cursor<'a>,
+    is_bare: bool,
+}
+
+impl<'a> Iterator for RowOps<'a> {
+    type Item = Result<&'a [u8], Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let op = if self.is_bare { self.rest.take(self.rest.rest().len()) } else { self.rest.bytes() };
+        if op.is_err() {
+            self.rest = Cursor::new(&[]);
+        }
+        Some(op)
+    }
 }
 
 /// Takes rows in ascending order.
