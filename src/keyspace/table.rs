@@ -13,6 +13,9 @@ use crate::prefetch::{LINE, prefetch};
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 14;
 
+/// Keys that come are many if each of them moves at most so many others.
+const MANY: usize = 8;
+
 /// Page, and place in it.
 pub type Position = (usize, usize);
 
@@ -130,10 +133,10 @@ impl SlotTable {
     /// each as large as it will get. Entries end up where one insert after the other would have put them.
     pub fn make_room(&mut self, hashes: impl Iterator<Item = u64> + Clone, seed: u64) {
         let coming = hashes.clone().count();
-        let pages = (self.len + coming).div_ceil(LOAD);
-        if pages <= self.pages.len() || coming < self.len / 2 {
+        if coming <= self.len / MANY {
             return;
         }
+        let pages = (self.len + coming).div_ceil(LOAD).max(self.pages.len());
         let entries: Vec<Entry> = std::mem::take(&mut self.pages).into_iter().flatten().collect();
         let homes: Vec<usize> =
             entries.iter().map(|entry| Self::page_of(hash_bytes(entry.key(), seed), pages)).collect();

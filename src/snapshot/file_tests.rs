@@ -230,6 +230,7 @@ fn many_rows_make_many_blocks_of_at_most_64_kib() {
     for slots in [0..=0, 0..=255, 100..=100, 5000..=9000, 16383..=16383, ALL] {
         assert!(read(file.rows(SEED, slots.clone()).unwrap()).unwrap() == within(&rows, &slots), "{slots:?}");
     }
+    assert_eq!(read_in_batches(file.rows(SEED, ALL).unwrap(), &[]).unwrap(), (rows, 8_000));
     #[allow(clippy::reversed_empty_ranges)]
     let none = file.rows(SEED, 9..=3).unwrap();
     assert!(read(none).unwrap().is_empty());
@@ -393,7 +394,10 @@ fn rows_in_the_wrong_place_are_noticed_behind_right_checksums() {
         put_right(&mut bad, index_at);
         disk.write_raw(&path(1), &bad);
         let file = FileReader::open(&disk, 1, None).unwrap();
-        (file.rows(SEED, ALL).and_then(read).map_err(|error| error.to_string()), file.verify(SEED).is_ok())
+        let found = file.rows(SEED, ALL).and_then(read).map_err(|error| error.to_string());
+        let in_batches = file.rows(SEED, ALL).and_then(|rows| read_in_batches(rows, &[]));
+        assert_eq!(in_batches.map(|(rows, _)| rows).map_err(|error| error.to_string()), found);
+        (found, file.verify(SEED).is_ok())
     };
     assert_eq!(check(&|_| ()), (Ok(rows.clone()), true));
     let swapped = check(&|bytes| bytes.swap(key_at(1), key_at(2)));
