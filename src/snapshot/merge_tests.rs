@@ -13,8 +13,9 @@ use crate::keyspace::value::Value;
 use crate::keyspace::waiters::StripeSet;
 use crate::log::Seed;
 use crate::snapshot::header::{FileHeader, Kind};
-use crate::snapshot::load::load_rows;
+use crate::snapshot::load::load_files;
 use crate::snapshot::reader::FileReader;
+use crate::snapshot::slot_rows::SlotRows;
 use crate::snapshot::sorted::{SortedOps, SortedOpsBuilder};
 use crate::snapshot::writer::FileWriter;
 use crate::types::hash::value::HashOp;
@@ -134,8 +135,8 @@ impl Files {
         }
     }
 
-    /// As [`Self::loaded`], from files on a disk.
-    fn loaded_from_disk(&self, live: &[SpaceId]) -> BTreeMap<(SpaceId, Vec<u8>), String> {
+    /// What is loaded from such files on a disk.
+    fn loaded(&self, live: &[SpaceId]) -> BTreeMap<(SpaceId, Vec<u8>), String> {
         let disk = SimDisk::new(1);
         let mut rows = Vec::new();
         for (number, file) in self.all().enumerate() {
@@ -156,24 +157,11 @@ impl Files {
             }
             writer.finish().unwrap();
             let reader = FileReader::open(&disk, header.sequence, None).unwrap();
-            rows.push(reader.rows(Seed(SEED), 0..=SLOTS as u16 - 1).unwrap());
+            rows.push(SlotRows::new(reader.rows(Seed(SEED), 0..=SLOTS as u16 - 1).unwrap()).unwrap());
         }
         let keyspace = Keyspace::new(DATABASES, SEED);
-        let mut sources: Vec<&mut dyn RowSource> = Vec::new();
-        sources.extend(rows.iter_mut().map(|rows| rows as &mut dyn RowSource));
         let mut held = keyspace.lock(StripeSet::ALL);
-        load_rows(&mut sources, &|space| Ok(live.contains(&space)), &mut held).unwrap();
-        drop(held);
-        state(&keyspace, live)
-    }
-
-    fn loaded(&self, live: &[SpaceId]) -> BTreeMap<(SpaceId, Vec<u8>), String> {
-        let keyspace = Keyspace::new(DATABASES, SEED);
-        let mut readings: Vec<Reading<'_>> = self.all().map(|file| file.source((0, u16::MAX))).collect();
-        let mut sources: Vec<&mut dyn RowSource> = Vec::new();
-        sources.extend(readings.iter_mut().map(|reading| reading as &mut dyn RowSource));
-        let mut held = keyspace.lock(StripeSet::ALL);
-        load_rows(&mut sources, &|space| Ok(live.contains(&space)), &mut held).unwrap();
+        load_files(&mut rows, &|space| Ok(live.contains(&space)), &mut held).unwrap();
         drop(held);
         state(&keyspace, live)
     }
@@ -319,7 +307,6 @@ proptest! {
             prop_assert_eq!(base.base.iter().flat_map(|rows| &rows.0).count(), expected.len());
             files.replace(way, whole);
             prop_assert_eq!(&files.loaded(&live), &expected);
-            prop_assert_eq!(&files.loaded_from_disk(&live), &expected);
             // Merged once more, with nothing new: the same.
             let nothing = SortedOps::builder(SEED, 0).finish();
             let again = files.merged(Way::Base, &nothing, &live, &ranges);

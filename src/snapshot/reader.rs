@@ -187,12 +187,10 @@ pub struct FileRows {
     has_head: bool,
     /// `head` is the row before in the order; not so after a seek.
     has_previous: bool,
-    /// Room for the rows of a batch.
-    placed: Vec<Placed>,
 }
 
-/// Rows of a batch at most: a block has fewer, unless they are tiny.
-const BATCH_ROWS: usize = 4096;
+/// Rows gathered at most: a block has fewer, unless they are tiny.
+const GATHERED_MAX: usize = 4096;
 
 impl FileRows {
     fn new(file: Arc<FileReader>, seed: Seed, last_slot: u16) -> Result<Self, StoreError> {
@@ -210,7 +208,6 @@ impl FileRows {
             head: Head { slot: 0, hash: 0, space: 0, key: Vec::new() },
             has_head: false,
             has_previous: false,
-            placed: Vec::new(),
         })
     }
 
@@ -343,9 +340,22 @@ impl FileRows {
         Err(self.damaged(why))
     }
 
-    /// Gathers the row that stands next and those behind it in the block, as far as they are whole and stand before `end`, and
-    /// takes the place behind them. The row that stands next must be whole and untouched.
-    fn gather(&mut self, end: Option<&Head>, placed: &mut Vec<Placed>) -> Result<(), Malformed> {
+    /// Gathers the row that stands next and those behind it in the block, as far as they are whole, and makes the last of them the one
+    /// that stands next. Gathers none when that row isn't whole or was begun.
+    pub(super) fn gather(&mut self, placed: &mut Vec<Placed>) -> Result<(), StoreError> {
+        placed.clear();
+        // The rest of a row has no key in front of it.
+        let is_row = self.has_head && self.part.key.start > 0;
+        if !is_row || self.part.goes_on || self.at != self.part.ops.start || self.is_last {
+            return Ok(());
+        }
+        self.gather_rows(placed).map_err(|Malformed(why)| {
+            (self.has_head, self.is_last) = (false, true);
+            self.damaged(why)
+        })
+    }
+
+    fn gather_rows(&mut self, placed: &mut Vec<Placed>) -> Result<(), Malformed> {
         let payload = self.unsealer.payload(&self.file.bytes);
         let slots = self.file.header.first_slot..=self.file.header.last_slot.min(self.last_slot);
         let mut part = self.part.clone();
@@ -354,28 +364,31 @@ impl FileRows {
         loop {
             let Part { space, key: key_at, ops, is_bare, .. } = part.clone();
             placed.push(Placed { space, slot: key.slot, hash: key.hash, key: key_at, ops, is_bare });
-            if part.ops.end == payload.len() || placed.len() == BATCH_ROWS {
+            if part.ops.end == payload.len() || placed.len() == GATHERED_MAX {
                 break;
             }
             let next = Part::decode(payload, part.ops.end, part.space)?;
             let next_key = KeyRef::new(&payload[next.key.clone()], self.seed);
+            // What is odd about it is said when it stands next.
             if next.goes_on || !slots.contains(&next_key.slot) {
                 break;
             }
             if !stands_before((&key, part.space), (&next_key, next.space)) {
                 return Err(OUT_OF_ORDER);
             }
-            if end.is_some_and(|end| !stands_before((&next_key, next.space), (&end.place(), end.space))) {
-                break;
-            }
             (part, key) = (next, next_key);
         }
         (self.head.slot, self.head.hash, self.head.space) = (key.slot, key.hash, part.space);
         self.head.key.clear();
         self.head.key.extend_from_slice(key.bytes);
-        (self.space, self.at) = (part.space, part.ops.end);
+        (self.space, self.at) = (part.space, part.ops.start);
         self.part = part;
         Ok(())
+    }
+
+    /// Rows that were gathered, until the next call of [`RowSource::advance`].
+    pub(super) fn batch<'a>(&'a self, rows: &'a [Placed]) -> Batch<'a> {
+        Batch { bytes: self.payload(), rows }
     }
 
     fn next_op_range(&mut self) -> Result<Option<Range<usize>>, StoreError> {
@@ -440,29 +453,5 @@ impl RowSource for FileRows {
             (self.has_head, self.is_last) = (true, false);
         }
         Ok(())
-    }
-
-    fn batch(
-        &mut self,
-        end: Option<&Head>,
-        visit: &mut dyn FnMut(Batch<'_>) -> Result<(), StoreError>,
-    ) -> Result<bool, StoreError> {
-        // The rest of a row has no key in front of it.
-        let is_row = self.has_head && self.part.key.start > 0;
-        if !is_row || self.part.goes_on || self.at != self.part.ops.start || self.is_last {
-            return Ok(false);
-        }
-        let mut placed = std::mem::take(&mut self.placed);
-        placed.clear();
-        let gathered = self.gather(end, &mut placed).map_err(|Malformed(why)| self.damaged(why));
-        let shown = gathered.and_then(|()| visit(Batch { bytes: self.payload(), rows: &placed }));
-        self.placed = placed;
-        match shown {
-            Ok(()) => self.advance().map(|()| true),
-            Err(error) => {
-                (self.has_head, self.is_last) = (false, true);
-                Err(error)
-            }
-        }
     }
 }

@@ -31,15 +31,6 @@ pub trait RowSource {
     fn next_op(&mut self) -> Result<Option<&[u8]>, StoreError>;
     /// Goes on to the next row, whether all ops were looked at or not.
     fn advance(&mut self) -> Result<(), StoreError>;
-    /// Shows rows that lie together in memory, from the one that stands next on, only such as stand before `end`, and goes on
-    /// behind them. Shows nothing and returns false where that cannot be done: then the row is read op by op.
-    fn batch(
-        &mut self,
-        _end: Option<&Head>,
-        _visit: &mut dyn FnMut(Batch<'_>) -> Result<(), StoreError>,
-    ) -> Result<bool, StoreError> {
-        Ok(false)
-    }
 }
 
 /// Rows that lie together in memory, whole and in ascending order.
@@ -62,25 +53,23 @@ pub(super) struct Placed {
 }
 
 impl<'a> Batch<'a> {
-    /// The rows as parts of which each has one slot and one keyspace.
-    pub fn by_slot(self) -> impl Iterator<Item = Self> {
-        let alike = |a: &Placed, b: &Placed| (a.slot, a.space) == (b.slot, b.space);
-        self.rows.chunk_by(alike).map(move |rows| Self { bytes: self.bytes, rows })
+    pub fn is_empty(self) -> bool {
+        self.rows.is_empty()
     }
 
-    /// The keyspace and the slot of the first row.
-    pub fn place(self) -> (SpaceId, u16) {
-        self.rows.first().map_or((0, 0), |row| (row.space, row.slot))
+    pub fn len(self) -> usize {
+        self.rows.len()
     }
 
-    pub fn hashes(self) -> impl Iterator<Item = u64> + Clone {
-        self.rows.iter().map(|row| row.hash)
+    /// Keyspace and hash of each row.
+    pub fn places(self) -> impl Iterator<Item = (SpaceId, u64)> {
+        self.rows.iter().map(|row| (row.space, row.hash))
     }
 
-    pub fn rows(self) -> impl Iterator<Item = (KeyRef<'a>, RowOps<'a>)> {
+    pub fn rows(self) -> impl Iterator<Item = (SpaceId, KeyRef<'a>, RowOps<'a>)> {
         self.rows.iter().map(move |row| {
             let key = KeyRef { bytes: &self.bytes[row.key.clone()], hash: row.hash, slot: row.slot };
-            (key, RowOps { rest: Cursor::new(&self.bytes[row.ops.clone()]), is_bare: row.is_bare })
+            (row.space, key, RowOps { rest: Cursor::new(&self.bytes[row.ops.clone()]), is_bare: row.is_bare })
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::rows::{Batch, Head, RowSource};
+use super::rows::{Head, RowSource};
 use crate::error::StoreError;
 use crate::keyspace::op::Effect;
 
@@ -82,22 +82,6 @@ impl<'s, 'r> SideBySide<'s, 'r> {
             }
         }
         self.skip()
-    }
-
-    /// Shows rows that only one source has, as many as lie together; false if the next row must be taken by itself.
-    pub fn batch(
-        &mut self,
-        visit: &mut dyn FnMut(Batch<'_>) -> Result<(), StoreError>,
-    ) -> Result<bool, StoreError> {
-        let [only] = self.having[..] else { return Ok(false) };
-        let (before, rest) = self.sources.split_at_mut(only);
-        let Some((source, behind)) = rest.split_first_mut() else { return Ok(false) };
-        let end = before.iter().chain(&*behind).filter_map(|other| other.head()).min();
-        let shown = source.batch(end, visit)?;
-        if shown {
-            self.find();
-        }
-        Ok(shown)
     }
 
     /// Goes on to the next row.
