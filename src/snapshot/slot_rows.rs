@@ -4,6 +4,9 @@ use super::reader::FileRows;
 use super::rows::{Batch, Head, Placed, RowSource};
 use crate::error::StoreError;
 
+/// Called with each op of a row, and whether it is the first.
+pub type VisitOne<'a> = dyn FnMut(&Head, &[u8], bool) -> Result<(), StoreError> + 'a;
+
 pub struct SlotRows {
     rows: FileRows,
     /// Whole rows of the loaded block from the one that stood next on, of which the last is now the one that `rows` says stands next.
@@ -42,12 +45,9 @@ impl SlotRows {
         if self.passed == self.gathered.len() { self.go_on() } else { Ok(()) }
     }
 
-    /// Visits the ops of the row that stands next, and whether each is the first, and goes on to the next row. For a row that
+    /// Visits the ops of the row that stands next, and goes on to the next row. For a row that
     /// does not lie together: there must be one, and none gathered.
-    pub fn take_one(
-        &mut self,
-        visit: &mut dyn FnMut(&Head, &[u8], bool) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub fn take_one(&mut self, visit: &mut VisitOne<'_>) -> Result<(), StoreError> {
         let Some(head) = self.rows.head().cloned() else { return Ok(()) };
         let mut is_first = true;
         while let Some(op) = self.rows.next_op()? {
