@@ -12,7 +12,7 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::os::allocate;
+use super::os::{allocate, data_end};
 use super::{File, Map};
 
 /// What any device takes: a page. Memory is always aligned to it.
@@ -104,6 +104,10 @@ impl File for DirectFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.plain.metadata()?.len())
+    }
+
+    fn data_end(&self) -> io::Result<u64> {
+        data_end(&self.plain)
     }
 
     fn map(&self) -> io::Result<Map> {

@@ -102,6 +102,10 @@ impl File for LatchedFile {
         self.inner.len()
     }
 
+    fn data_end(&self) -> io::Result<u64> {
+        self.inner.data_end()
+    }
+
     fn sync(&self) -> io::Result<()> {
         let _turn = self.sync_turn.lock();
         // Every error counts here, lack of room too: the pages may be gone.

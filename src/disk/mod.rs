@@ -93,6 +93,10 @@ pub trait File: Send + Sync + 'static {
     /// must not be longer. `Unsupported` where the file system cannot.
     fn allocate(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
+    /// From here on the file is room that was set aside and never written: it reads as zeros. The file's length where nobody knows.
+    fn data_end(&self) -> io::Result<u64> {
+        self.len()
+    }
     /// Puts everything written so far on the medium (`fdatasync`: data, and the length when it changed).
     fn sync(&self) -> io::Result<()>;
     /// Lengths and offsets of writes must be multiples of it.

@@ -215,6 +215,10 @@ impl File for OsFile {
         Ok(self.0.metadata()?.len())
     }
 
+    fn data_end(&self) -> io::Result<u64> {
+        data_end(&self.0)
+    }
+
     fn map(&self) -> io::Result<Map> {
         Map::of(&self.0)
     }
@@ -241,6 +245,30 @@ pub(super) fn allocate(file: &fs::File, len: u64) -> io::Result<()> {
             _ => return Err(error),
         }
     }
+}
+
+/// Where the last piece of data ends, by `SEEK_DATA` and `SEEK_HOLE` of lseek(2). All other calls say where they read and write, so nobody
+/// misses the file's position. Pages that were read count as data, be they of room never written: ask before reading.
+pub(super) fn data_end(file: &fs::File) -> io::Result<u64> {
+    // More pieces than a log ever has.
+    const PIECES_MAX: usize = 64;
+    let seek = |from: u64, whence| {
+        let from = libc::off_t::try_from(from).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+        // SAFETY: takes numbers only; the descriptor is borrowed for the whole call.
+        u64::try_from(unsafe { libc::lseek(file.as_raw_fd(), from, whence) })
+            .map_err(|_| io::Error::last_os_error())
+    };
+    let len = file.metadata()?.len();
+    let mut end = 0;
+    for _ in 0..PIECES_MAX {
+        match seek(end, libc::SEEK_DATA) {
+            Ok(data) => end = seek(data, libc::SEEK_HOLE)?,
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(end.min(len)),
+            // The file system cannot tell.
+            Err(_) => break,
+        }
+    }
+    Ok(len)
 }
 
 /// The calling thread's work may wait for that of others. A hint: errors don't matter.

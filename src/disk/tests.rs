@@ -114,6 +114,39 @@ fn allocated_room_is_zero_and_makes_the_file_longer() {
 }
 
 #[test]
+fn behind_the_end_of_the_data_everything_is_zero() {
+    on_every_disk(|disk| {
+        let file = disk.open("f", Open::Create).unwrap();
+        assert_eq!(file.data_end().unwrap(), 0);
+        if file.allocate(1 << 20).is_err() {
+            file.set_len(1 << 20).unwrap();
+        }
+        for (offset, known) in [(3, 4), (500_000, 500_001), (100, 500_001), ((1 << 20) - 1, 1 << 20)] {
+            file.write_all_at(b"x", offset).unwrap();
+            let end = file.data_end().unwrap();
+            assert!((known..=1 << 20).contains(&end), "{offset}: {end}");
+        }
+    });
+}
+
+#[test]
+fn room_that_was_never_written_is_known_before_it_is_read() {
+    let temp = TempDir::new();
+    let os = OsDisk::open_dir(temp.path().to_owned(), LogIo::Auto).unwrap();
+    let sim = SimDisk::new(1);
+    for (disk, room) in [(&os as &dyn Disk, 64 << 10), (&sim, 512)] {
+        let file = disk.open("f", Open::Create).unwrap();
+        match file.allocate(1 << 20) {
+            Err(error) => return println!("skipped: {error}"),
+            Ok(()) => assert!(file.data_end().unwrap() <= room),
+        }
+        file.write_all_at(&[1; 100], 7).unwrap();
+        let end = file.data_end().unwrap();
+        assert!((107..107 + room).contains(&end), "{end}");
+    }
+}
+
+#[test]
 fn a_direct_file_takes_whole_blocks_only() {
     on_every_disk(|disk| {
         disk.open("f", Open::Create).unwrap();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use parking_lot::Mutex;
 
-use super::os::allocate;
+use super::os::{allocate, data_end};
 use super::{File, Map};
 
 /// One operation at a time is in flight on a ring.
@@ -133,6 +133,10 @@ impl File for UringFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn data_end(&self) -> io::Result<u64> {
+        data_end(&self.file)
     }
 
     fn map(&self) -> io::Result<Map> {

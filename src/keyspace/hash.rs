@@ -23,9 +23,9 @@ impl<'a> KeyRef<'a> {
     }
 }
 
-/// The CRC16 tables of XMODEM (polynomial 0x1021) for four bytes at a time.
-const CRC16: [[u16; 256]; 4] = {
-    let mut tables = [[0u16; 256]; 4];
+/// The CRC16 tables of XMODEM (polynomial 0x1021) for eight bytes at a time: table n is of a byte with n bytes behind it.
+const CRC16: [[u16; 256]; 8] = {
+    let mut tables = [[0u16; 256]; 8];
     let mut i = 0;
     while i < 256 {
         let mut crc = (i as u16) << 8;
@@ -38,7 +38,7 @@ const CRC16: [[u16; 256]; 4] = {
         i += 1;
     }
     let mut t = 1;
-    while t < 4 {
+    while t < 8 {
         let mut i = 0;
         while i < 256 {
             let previous = tables[t - 1][i];
@@ -50,28 +50,76 @@ const CRC16: [[u16; 256]; 4] = {
     tables
 };
 
+/// The first `len % 8` bytes as the low bytes of a big-endian number.
+#[inline]
+fn first_word(bytes: &[u8]) -> (u64, &[u8]) {
+    let (first, rest) = bytes.split_at(bytes.len() % 8);
+    let word = match first.len() {
+        4.. => {
+            let half = |at: usize| {
+                u64::from(u32::from_be_bytes(first[at..at + 4].try_into().expect("four bytes are there")))
+            };
+            // The halves overlap: bits that are in both are the same.
+            half(0) << (8 * (first.len() - 4)) | half(first.len() - 4)
+        }
+        _ => first.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    (word, rest)
+}
+
+#[inline]
 fn crc16(bytes: &[u8]) -> u16 {
-    let mut crc = 0u16;
-    let mut chunks = bytes.chunks_exact(4);
-    for c in &mut chunks {
-        crc = CRC16[3][usize::from((crc >> 8) as u8 ^ c[0])]
-            ^ CRC16[2][usize::from(crc as u8 ^ c[1])]
-            ^ CRC16[1][usize::from(c[2])]
-            ^ CRC16[0][usize::from(c[3])];
-    }
-    for &byte in chunks.remainder() {
-        crc = (crc << 8) ^ CRC16[0][usize::from((crc >> 8) as u8 ^ byte)];
+    let step = |word: u64| {
+        let [a, b, c, d, e, f, g, h] = word.to_be_bytes().map(usize::from);
+        CRC16[7][a]
+            ^ CRC16[6][b]
+            ^ CRC16[5][c]
+            ^ CRC16[4][d]
+            ^ CRC16[3][e]
+            ^ CRC16[2][f]
+            ^ CRC16[1][g]
+            ^ CRC16[0][h]
+    };
+    // Zeros in front change nothing, so the odd bytes come first.
+    let (first, rest) = first_word(bytes);
+    let mut crc = step(first);
+    for word in rest.chunks_exact(8) {
+        let word = u64::from_be_bytes(word.try_into().expect("eight bytes are there"));
+        crc = step(word ^ u64::from(crc) << 48);
     }
     crc
 }
 
+/// Whether there is an opening brace: eight bytes at a time, for most keys have none.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // A byte is a brace where the difference to eight braces is zero; a zero byte borrows into its high bit.
+    let in_word = |word: u64| {
+        let differences = word ^ (ONES * b'{' as u64);
+        differences.wrapping_sub(ONES) & !differences & HIGHS != 0
+    };
+    let (first, rest) = first_word(key);
+    in_word(first)
+        || rest
+            .chunks_exact(8)
+            .any(|word| in_word(u64::from_be_bytes(word.try_into().expect("eight bytes are there"))))
+}
+
 /// The Redis Cluster slot of a key: of the part between the first `{` and the next `}` if that is not empty.
+#[inline]
 pub fn slot_of(key: &[u8]) -> u16 {
+    let tag = if has_brace(key) { hash_tag(key) } else { key };
+    crc16(tag) % SLOTS as u16
+}
+
+fn hash_tag(key: &[u8]) -> &[u8] {
     let tag = key.iter().position(|&b| b == b'{').and_then(|open| {
         let rest = &key[open + 1..];
         rest.iter().position(|&b| b == b'}').filter(|&len| len > 0).map(|len| &rest[..len])
     });
-    crc16(tag.unwrap_or(key)) % SLOTS as u16
+    tag.unwrap_or(key)
 }
 
 #[cfg(test)]
@@ -93,6 +141,11 @@ mod tests {
         #[test]
         fn slots_agree_with_redis_protocol(key in any::<Vec<u8>>()) {
             prop_assert_eq!(slot_of(&key), redis_protocol::redis_keyslot(&key));
+        }
+
+        #[test]
+        fn hash_tags_are_found_wherever_they_stand(key in "[{}|z\\x00-\\x02]{0,40}") {
+            prop_assert_eq!(slot_of(key.as_bytes()), redis_protocol::redis_keyslot(key.as_bytes()));
         }
     }
 }

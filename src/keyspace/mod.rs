@@ -177,6 +177,13 @@ impl<'a> Held<'a> {
         self.shelf_mut(key.slot).stripe.apply(space, key, op, seed)
     }
 
+    /// Makes room in a slot for keys with these hashes that are about to be added: each would make room for itself, but one at a
+    /// time. Changes nothing that can be seen.
+    pub fn make_room(&mut self, space: SpaceId, slot: u16, hashes: impl Iterator<Item = u64> + Clone) {
+        let seed = self.keyspace.seed;
+        self.shelf_mut(slot).stripe.part_or_new(space, seed).make_room(slot, hashes);
+    }
+
     /// Carries out an op on databases; every stripe must be held. Returns what was retired: dropping it may take long.
     pub fn apply_space(&mut self, op: &SpaceOp) -> Result<Vec<Box<Part>>, ReplayError> {
         assert!(self.set == StripeSet::ALL, "ops on databases hold every stripe");

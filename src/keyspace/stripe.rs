@@ -91,6 +91,11 @@ impl Part {
         self.len += 1;
     }
 
+    /// Makes room for keys with these hashes that are about to be added to a slot.
+    pub(super) fn make_room(&mut self, slot: u16, hashes: impl Iterator<Item = u64> + Clone) {
+        self.slots[slot as usize % SLOTS_PER_STRIPE].make_room(hashes, self.seed);
+    }
+
     pub(super) fn remove(&mut self, key: &KeyRef<'_>) -> Option<Entry> {
         let table = &mut self.slots[key.slot as usize % SLOTS_PER_STRIPE];
         let entry = table.remove(key.bytes, key.hash, self.seed)?;

@@ -4,12 +4,17 @@
 //! hash; the order of traversal is that of the bit-reversed hash, which splitting and merging of pages refine but never
 //! change: a cursor in that order misses nothing that was there all along, however often the table grew or shrank meanwhile.
 
+use smallvec::SmallVec;
+
 use super::entry::Entry;
 use crate::hash::hash_bytes;
 use crate::prefetch::{LINE, prefetch};
 
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 14;
+
+/// Keys that come are many if each of them moves at most so many others.
+const MANY: usize = 8;
 
 /// Page, and place in it.
 pub type Position = (usize, usize);
@@ -121,6 +126,26 @@ impl SlotTable {
         self.len += 1;
         if self.len > self.pages.len() * LOAD {
             self.split(seed);
+        }
+    }
+
+    /// Makes room for keys with these hashes that are about to be added: as many pages as they will need, and where they are many,
+    /// each as large as it will get. Entries end up where one insert after the other would have put them.
+    pub fn make_room(&mut self, hashes: impl Iterator<Item = u64> + Clone, seed: u64) {
+        let coming = hashes.clone().count();
+        if coming <= self.len / MANY {
+            return;
+        }
+        let pages = (self.len + coming).div_ceil(LOAD).max(self.pages.len());
+        let entries: Vec<Entry> = std::mem::take(&mut self.pages).into_iter().flatten().collect();
+        let homes: Vec<usize> =
+            entries.iter().map(|entry| Self::page_of(hash_bytes(entry.key(), seed), pages)).collect();
+        let mut lens: SmallVec<[usize; 32]> = SmallVec::from_elem(0, pages);
+        let new_homes = hashes.map(|hash| Self::page_of(hash, pages));
+        homes.iter().copied().chain(new_homes).for_each(|home| lens[home] += 1);
+        self.pages = lens.into_iter().map(Vec::with_capacity).collect();
+        for (entry, home) in entries.into_iter().zip(homes) {
+            self.pages[home].push(entry);
         }
     }
 
@@ -264,6 +289,35 @@ mod tests {
                 prop_assert!(table.get(key, hash_bytes(key, SEED)).is_some());
             }
             prop_assert_eq!(table.iter().count(), model.len());
+        }
+
+        #[test]
+        fn room_made_ahead_changes_nothing_that_can_be_seen(
+            batches in proptest::collection::vec((0usize..300, 0usize..20), 0..12)
+        ) {
+            let (mut one_by_one, mut ahead) = (SlotTable::default(), SlotTable::default());
+            let (mut next, mut gone) = (0, 0);
+            for (coming, going) in batches {
+                let keys: Vec<_> = (next..next + coming).map(|n| n.to_string().into_bytes()).collect();
+                next += coming;
+                ahead.make_room(keys.iter().map(|key| hash_bytes(key, SEED)), SEED);
+                for key in &keys {
+                    insert(&mut one_by_one, key);
+                    insert(&mut ahead, key);
+                }
+                for _ in 0..going.min(next - gone) {
+                    let key = gone.to_string().into_bytes();
+                    for table in [&mut one_by_one, &mut ahead] {
+                        prop_assert!(table.remove(&key, hash_bytes(&key, SEED), SEED).is_some());
+                    }
+                    gone += 1;
+                }
+                let pages = |table: &SlotTable| -> Vec<Vec<Vec<u8>>> {
+                    table.pages.iter().map(|page| page.iter().map(|e| e.key().to_vec()).collect()).collect()
+                };
+                prop_assert_eq!(pages(&one_by_one), pages(&ahead));
+                prop_assert_eq!(ahead.len(), next - gone);
+            }
         }
 
         #[test]

@@ -191,6 +191,8 @@ impl Scan<'_> {
         let Listed { entry, file, block, limit, .. } = &self.segments[index];
         let path = segment::path(entry.sequence);
         let first_lsn = self.lsn;
+        // Most of an unused segment was never written. That need not be looked at; and reading it would make pages of it.
+        let data_end = file.data_end().map_err(StoreError::io(format!("read {path}")))?.min(*limit);
         let mut reader = SegmentReader::new(&**file, window, *entry, *block, *limit, self.lsn);
         let mut frames = 0;
         let why = loop {
@@ -227,7 +229,7 @@ impl Scan<'_> {
                 return Err(self.lost(path, end.offset, why, expected.lsn, &proof));
             }
             Some(expected) => self.prove(expected.lsn),
-            None => seen.beyond_len = self.look_on(index, end, why, window)?,
+            None => seen.beyond_len = self.look_on(index, end, data_end, why, window)?,
         }
         self.seen.push(seen);
         Ok(())
@@ -238,12 +240,13 @@ impl Scan<'_> {
         &mut self,
         index: usize,
         end: SegmentEnd,
+        data_end: u64,
         why: &'static str,
         window: &mut Window,
     ) -> Result<u64, StoreError> {
-        let Listed { entry, file, limit, .. } = &self.segments[index];
+        let Listed { entry, file, .. } = &self.segments[index];
         let path = segment::path(entry.sequence);
-        let beyond = reader::look_on(&**file, window, entry, end.offset, *limit)
+        let beyond = reader::look_on(&**file, window, entry, end.offset, data_end)
             .map_err(StoreError::io(format!("read {path}")))?;
         let len = beyond.len;
         let proven = beyond.synced_through;

@@ -20,6 +20,7 @@ use super::footer::FileInfo;
 use super::header::{FileHeader, HEADER_LEN, Kind, path};
 use super::reader::{FileReader, FileRows};
 use super::rows::{Head, RowSink, RowSource};
+use super::slot_rows::SlotRows;
 use super::writer::FileWriter;
 
 const SEED: Seed = Seed(77);
@@ -77,9 +78,46 @@ fn read(mut rows: FileRows) -> Result<Rows, StoreError> {
     Ok(found)
 }
 
+/// As [`read`], slot by slot. Returns how many rows lay together, too.
+fn read_by_slot(rows: FileRows) -> Result<(Rows, usize), StoreError> {
+    let mut rows = SlotRows::new(rows)?;
+    let (mut found, mut gathered) = (Rows::new(), 0);
+    while let Some(slot) = rows.slot() {
+        let before = found.len();
+        let batch = rows.gathered(slot);
+        if batch.is_empty() {
+            let mut one = None;
+            rows.take_one(&mut |head, op, is_first| {
+                assert!(head.slot == slot && is_first == one.is_none());
+                one.get_or_insert((head.clone(), Vec::new())).1.push(op.to_vec());
+                Ok(())
+            })?;
+            found.extend(one);
+        } else {
+            for ((space, key, ops), place) in batch.rows().zip(batch.places()) {
+                assert_eq!((key.slot, (space, key.hash)), (slot, place));
+                let head = Head { slot, hash: key.hash, space, key: key.bytes.to_vec() };
+                assert!(found.last_key_value().is_none_or(|(last, _)| *last < head));
+                found.insert(head, ops.map(|op| op.unwrap().to_vec()).collect());
+            }
+            gathered += batch.len();
+            rows.pass(slot)?;
+        }
+        assert!(found.len() > before);
+    }
+    Ok((found, gathered))
+}
+
+/// All rows, read in both ways.
 fn read_all(disk: &dyn Disk, sequence: u64, expect: Option<&FileInfo>) -> Result<Rows, StoreError> {
     let file = FileReader::open(disk, sequence, expect)?;
-    read(file.rows(SEED, ALL)?)
+    let found = read(file.rows(SEED, ALL)?);
+    let by_slot = file.rows(SEED, ALL).and_then(read_by_slot);
+    match (&found, &by_slot) {
+        (Ok(found), Ok((by_slot, _))) => assert!(found == by_slot),
+        (found, by_slot) => assert_eq!(found.is_err(), by_slot.is_err()),
+    }
+    found
 }
 
 fn within(rows: &Rows, slots: &RangeInclusive<u16>) -> Rows {
@@ -143,6 +181,8 @@ proptest! {
         ranges.extend(rows.keys().flat_map(|head| [head.slot..=head.slot, head.slot..=16383, 0..=head.slot]));
         for slots in ranges {
             prop_assert!(read(file.rows(SEED, slots.clone()).unwrap()).unwrap() == within(&rows, &slots));
+            let (found, _) = read_by_slot(file.rows(SEED, slots.clone()).unwrap()).unwrap();
+            prop_assert!(found == within(&rows, &slots));
         }
         let mut roaming = file.rows(SEED, 0..=0).unwrap();
         for (key, ops) in &rows {
@@ -188,6 +228,7 @@ fn many_rows_make_many_blocks_of_at_most_64_kib() {
     for slots in [0..=0, 0..=255, 100..=100, 5000..=9000, 16383..=16383, ALL] {
         assert!(read(file.rows(SEED, slots.clone()).unwrap()).unwrap() == within(&rows, &slots), "{slots:?}");
     }
+    assert!(read_by_slot(file.rows(SEED, ALL).unwrap()).unwrap() == (rows, 8_000));
     #[allow(clippy::reversed_empty_ranges)]
     let none = file.rows(SEED, 9..=3).unwrap();
     assert!(read(none).unwrap().is_empty());
@@ -351,7 +392,10 @@ fn rows_in_the_wrong_place_are_noticed_behind_right_checksums() {
         put_right(&mut bad, index_at);
         disk.write_raw(&path(1), &bad);
         let file = FileReader::open(&disk, 1, None).unwrap();
-        (file.rows(SEED, ALL).and_then(read).map_err(|error| error.to_string()), file.verify(SEED).is_ok())
+        let found = file.rows(SEED, ALL).and_then(read).map_err(|error| error.to_string());
+        let by_slot = file.rows(SEED, ALL).and_then(read_by_slot);
+        assert_eq!(by_slot.map(|(rows, _)| rows).map_err(|error| error.to_string()), found);
+        (found, file.verify(SEED).is_ok())
     };
     assert_eq!(check(&|_| ()), (Ok(rows.clone()), true));
     let swapped = check(&|bytes| bytes.swap(key_at(1), key_at(2)));

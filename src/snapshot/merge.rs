@@ -64,9 +64,9 @@ pub struct MergeStats {
 }
 
 /// An error about the rows of a key. `error` says what is wrong with them.
-pub fn unfit(head: &Head, error: impl Display) -> StoreError {
-    let Head { slot, space, key, .. } = head;
-    let mut name = key.escape_ascii().to_string();
+pub fn unfit(space: SpaceId, key: &KeyRef<'_>, error: impl Display) -> StoreError {
+    let slot = key.slot;
+    let mut name = key.bytes.escape_ascii().to_string();
     if name.len() > 200 {
         name.truncate(200);
         name.push_str("...");
@@ -74,10 +74,6 @@ pub fn unfit(head: &Head, error: impl Display) -> StoreError {
     StoreError::Refused(format!(
         "the rows of key \"{name}\" (slot {slot}, keyspace {space}) cannot be applied: {error}; run `duramen check` on the data directory"
     ))
-}
-
-fn place(head: &Head) -> KeyRef<'_> {
-    KeyRef { bytes: &head.key, hash: head.hash, slot: head.slot }
 }
 
 /// Merges `sources`, oldest first, each of the same range of slots. A component needs `older`: see there.
@@ -120,33 +116,6 @@ pub fn merge(
             maker.write(&head, &mut out)?;
         }
     }
-}
-
-/// Calls `apply` with each op that still counts of each key of a live keyspace, in the order of rows. The files have no renames: whoever
-/// wrote them has carried those out. Nothing of these keys may be there before.
-pub fn load(
-    sources: &mut [&mut dyn RowSource],
-    is_live: &dyn Fn(SpaceId) -> bool,
-    apply: &mut dyn FnMut(&Head, &Op<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut rows = SideBySide::new(sources);
-    let mut head = Head { slot: 0, hash: 0, space: 0, key: Vec::new() };
-    while let Some(next) = rows.head() {
-        head.clone_from(next);
-        if !is_live(head.space) {
-            rows.skip()?;
-            continue;
-        }
-        let mut is_first = true;
-        rows.take(&mut |op| {
-            let op = Op::decode_bare(op).map_err(|e| unfit(&head, e))?;
-            if std::mem::replace(&mut is_first, false) && op == Op::Delete {
-                return Ok(());
-            }
-            apply(&head, &op)
-        })?;
-    }
-    Ok(())
 }
 
 /// A sink that counts.
@@ -213,7 +182,7 @@ impl Maker {
             _ => {}
         }
         out.stats.made += 1;
-        let Some(entry) = self.scratch.get(&place(head)) else { return Ok(()) };
+        let Some(entry) = self.scratch.get(&head.place()) else { return Ok(()) };
         out.begin(head)?;
         let mut result = Ok(());
         ops_of(entry, REBUILD_BYTES, &mut |op| {
@@ -223,14 +192,15 @@ impl Maker {
                 result = out.op(&self.bare);
             }
         });
-        self.scratch.remove(&place(head));
+        self.scratch.remove(&head.place());
         result
     }
 }
 
 fn apply(scratch: &mut Scratch, head: &Head, op: &[u8]) -> Result<(), StoreError> {
-    let op = Op::decode_bare(op).map_err(|e| unfit(head, e))?;
-    scratch.apply(&place(head), &op).map_err(|e| unfit(head, e))
+    let (space, key) = (head.space, head.place());
+    let op = Op::decode_bare(op).map_err(|e| unfit(space, &key, e))?;
+    scratch.apply(&key, &op).map_err(|e| unfit(space, &key, e))
 }
 
 /// The rows of renamed keys, made when the first key of a component has its turn.
@@ -298,7 +268,7 @@ impl<'p, 'o> Renamed<'p, 'o> {
             (self.older)(head, &mut |op| {
                 // Each file's row may begin with one that says only that older rows are void.
                 if Effect::of(op) == Effect::Removes {
-                    scratch.remove(&place(head));
+                    scratch.remove(&head.place());
                     return Ok(());
                 }
                 apply(&mut scratch, head, op)
@@ -308,7 +278,7 @@ impl<'p, 'o> Renamed<'p, 'o> {
             let head = &heads[number];
             if Effect::of(op) == Effect::Removes && !older[number] {
                 // What it removes was not asked for.
-                scratch.remove(&place(head));
+                scratch.remove(&head.place());
                 continue;
             }
             apply(&mut scratch, head, op)?;
@@ -324,14 +294,14 @@ impl<'p, 'o> Renamed<'p, 'o> {
             encode_bare(&mut bare, &op);
             put_bytes(&mut row, &bare);
         };
-        let entry = scratch.get(&place(head));
+        let entry = scratch.get(&head.place());
         if self.plan.mode == Mode::Delta && entry.is_none_or(|entry| entry.as_string().is_none()) {
             put(Op::Delete);
         }
         if let Some(entry) = entry {
             ops_of(entry, REBUILD_BYTES, &mut put);
         }
-        scratch.remove(&place(head));
+        scratch.remove(&head.place());
         Some(row).filter(|row| !row.is_empty())
     }
 }

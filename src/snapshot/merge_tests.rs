@@ -4,12 +4,20 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::disk::SimDisk;
 use crate::keyspace::Keyspace;
 use crate::keyspace::entry::Entry;
+use crate::keyspace::hash::SLOTS;
 use crate::keyspace::op::{SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::value::Value;
 use crate::keyspace::waiters::StripeSet;
+use crate::log::Seed;
+use crate::snapshot::header::{FileHeader, Kind};
+use crate::snapshot::load::load_files;
+use crate::snapshot::reader::FileReader;
+use crate::snapshot::slot_rows::SlotRows;
 use crate::snapshot::sorted::{SortedOps, SortedOpsBuilder};
+use crate::snapshot::writer::FileWriter;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
 use crate::types::string::value::StringOp;
@@ -127,16 +135,33 @@ impl Files {
         }
     }
 
+    /// What is loaded from such files on a disk.
     fn loaded(&self, live: &[SpaceId]) -> BTreeMap<(SpaceId, Vec<u8>), String> {
+        let disk = SimDisk::new(1);
+        let mut rows = Vec::new();
+        for (number, file) in self.all().enumerate() {
+            let header = FileHeader {
+                kind: Kind::Delta,
+                store_id: [7; 16],
+                sequence: number as u64,
+                first_slot: 0,
+                last_slot: SLOTS as u16 - 1,
+                from_lsn: 0,
+                through_lsn: 0,
+                created_us: 0,
+            };
+            let mut writer = FileWriter::create(&disk, &header, 1).unwrap();
+            for (head, ops) in &file.0 {
+                writer.begin(head).unwrap();
+                ops.iter().for_each(|op| writer.op(op).unwrap());
+            }
+            writer.finish().unwrap();
+            let reader = FileReader::open(&disk, header.sequence, None).unwrap();
+            rows.push(SlotRows::new(reader.rows(Seed(SEED), 0..=SLOTS as u16 - 1).unwrap()).unwrap());
+        }
         let keyspace = Keyspace::new(DATABASES, SEED);
-        let mut readings: Vec<Reading<'_>> = self.all().map(|file| file.source((0, u16::MAX))).collect();
-        let mut sources: Vec<&mut dyn RowSource> = Vec::new();
-        sources.extend(readings.iter_mut().map(|reading| reading as &mut dyn RowSource));
         let mut held = keyspace.lock(StripeSet::ALL);
-        load(&mut sources, &|space| live.contains(&space), &mut |head, op| {
-            held.apply(head.space, &place(head), op).map_err(|e| unfit(head, e))
-        })
-        .unwrap();
+        load_files(&mut rows, &|space| Ok(live.contains(&space)), &mut held).unwrap();
         drop(held);
         state(&keyspace, live)
     }

@@ -14,5 +14,6 @@ pub mod merge;
 pub mod reader;
 pub mod rows;
 pub mod side_by_side;
+pub mod slot_rows;
 pub mod sorted;
 pub mod writer;

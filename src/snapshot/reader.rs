@@ -4,6 +4,7 @@
 //! are, the outcome is rows in ascending order or [`Corruption`](crate::error::Corruption). Not looked into: what the ops say
 //! (see [`FileReader::verify`]). After an error a source has no more rows.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::log::Seed;
 use super::block::{Block, CONTINUES, INDEX, Part, RAW_MAX, Unsealer};
 use super::footer::{FOOTER_LEN, FileInfo, Footer, IndexEntry, SpaceUse};
 use super::header::{FileHeader, HEADER_LEN, damaged, path};
-use super::rows::{Head, RowSource};
+use super::rows::{Batch, Head, Placed, RowSource};
 
 /// An open snapshot file whose header, index and footer are sound. Its blocks are checked as they are read.
 pub struct FileReader {
@@ -200,6 +201,9 @@ pub struct FileRows {
     has_previous: bool,
 }
 
+/// Rows gathered at most: a block has fewer, unless they are tiny.
+const GATHERED_MAX: usize = 4096;
+
 impl FileRows {
     fn new(file: Arc<FileReader>, seed: Seed, last_slot: u16) -> Result<Self, StoreError> {
         let unsealer = Unsealer::new().map_err(StoreError::io("begin to decompress"))?;
@@ -329,11 +333,10 @@ impl FileRows {
         let key = KeyRef::new(&payload[part.key.clone()], self.seed);
         let (place, old) = ((key.slot, key.hash), (self.head.slot, self.head.hash));
         let is_behind = !self.has_previous && place >= old
-            || place > old
-            || place == old && (part.space, key.bytes) > (self.head.space, &self.head.key[..]);
+            || stands_before((&self.head.place(), self.head.space), (&key, part.space));
         let header = &self.file.header;
         let why = if !is_behind {
-            "rows out of order, or hashed with another seed"
+            OUT_OF_ORDER.0
         } else if !(header.first_slot..=header.last_slot).contains(&key.slot) {
             "a row of another slot than the file's"
         } else if is_first && place != self.file.index[self.next_block - 1].place() {
@@ -347,6 +350,57 @@ impl FileRows {
             return Ok(());
         };
         Err(self.damaged(why))
+    }
+
+    /// Gathers the row that stands next and those behind it in the block, as far as they are whole, and makes the last of them the one
+    /// that stands next. Gathers none when that row isn't whole or was begun.
+    pub(super) fn gather(&mut self, placed: &mut Vec<Placed>) -> Result<(), StoreError> {
+        placed.clear();
+        // The rest of a row has no key in front of it.
+        let is_row = self.has_head && self.part.key.start > 0;
+        if !is_row || self.part.goes_on || self.at != self.part.ops.start || self.is_last {
+            return Ok(());
+        }
+        self.gather_rows(placed).map_err(|Malformed(why)| {
+            (self.has_head, self.is_last) = (false, true);
+            self.damaged(why)
+        })
+    }
+
+    fn gather_rows(&mut self, placed: &mut Vec<Placed>) -> Result<(), Malformed> {
+        let payload = self.unsealer.payload(&self.file.bytes);
+        let slots = self.file.header.first_slot..=self.file.header.last_slot.min(self.last_slot);
+        let mut part = self.part.clone();
+        let mut key =
+            KeyRef { bytes: &payload[part.key.clone()], hash: self.head.hash, slot: self.head.slot };
+        loop {
+            let Part { space, key: key_at, ops, is_bare, .. } = part.clone();
+            placed.push(Placed { space, slot: key.slot, hash: key.hash, key: key_at, ops, is_bare });
+            if part.ops.end == payload.len() || placed.len() == GATHERED_MAX {
+                break;
+            }
+            let next = Part::decode(payload, part.ops.end, part.space)?;
+            let next_key = KeyRef::new(&payload[next.key.clone()], self.seed);
+            // What is odd about it is said when it stands next.
+            if next.goes_on || !slots.contains(&next_key.slot) {
+                break;
+            }
+            if !stands_before((&key, part.space), (&next_key, next.space)) {
+                return Err(OUT_OF_ORDER);
+            }
+            (part, key) = (next, next_key);
+        }
+        (self.head.slot, self.head.hash, self.head.space) = (key.slot, key.hash, part.space);
+        self.head.key.clear();
+        self.head.key.extend_from_slice(key.bytes);
+        (self.space, self.at) = (part.space, part.ops.start);
+        self.part = part;
+        Ok(())
+    }
+
+    /// Rows that were gathered, until the next call of [`RowSource::advance`].
+    pub(super) fn batch<'a>(&'a self, rows: &'a [Placed]) -> Batch<'a> {
+        Batch { bytes: self.payload(), rows }
     }
 
     fn next_op_range(&mut self) -> Result<Option<Range<usize>>, StoreError> {
@@ -369,6 +423,18 @@ impl FileRows {
     fn damaged(&self, why: impl Into<String>) -> StoreError {
         let entry = self.file.index.get(self.next_block.saturating_sub(1));
         damaged(self.file.header.sequence, entry.map_or(0, |entry| entry.offset), why)
+    }
+}
+
+const OUT_OF_ORDER: Malformed = Malformed("rows out of order, or hashed with another seed");
+
+/// Whether one row stands before another in the order.
+#[inline]
+fn stands_before((a, a_space): (&KeyRef<'_>, SpaceId), (b, b_space): (&KeyRef<'_>, SpaceId)) -> bool {
+    match (a.slot, a.hash).cmp(&(b.slot, b.hash)) {
+        Ordering::Less => true,
+        Ordering::Equal => (a_space, a.bytes) < (b_space, b.bytes),
+        Ordering::Greater => false,
     }
 }
 

@@ -2,10 +2,16 @@
 """Compaction beside Redis' BGREWRITEAOF: what clients feel of it, what it costs, how fast the result loads.
 
     tests/bench/compaction.py [--keys 3000000]
+    tests/bench/compaction.py --only start        only how fast a snapshot loads, beside the RDB base of the same keys
 
 Each server gets the same keys (values of 100 random hexadecimal digits), is pinged every millisecond under full write load (50
 connections, pipeline 4) first without and then with a compaction, is killed and started from the result. Then one key in a hundred
 is changed and Duramen compacts again. Loopback; about three minutes. The binary is target/release/duramen, or DURAMEN_BIN.
+
+`--only start`: each server gets the same keys, makes its snapshot (BGSAVE; BGREWRITEAOF with an RDB base) and is shut down, so that no
+log stands behind it. Then both are started in turn, the files in the page cache, until they answer PING. Before each start a program
+that ends at once has touched more memory than either needs: on virtual machines that give free memory back to their host, fetching
+it again would cost more than the loading, and whoever starts second would find it there.
 """
 
 import argparse
@@ -14,7 +20,9 @@ import random
 import re
 import shutil
 import socket
+import statistics
 import subprocess
+import sys
 import threading
 import time
 
@@ -140,14 +148,53 @@ def run(kind, keys):
         return result
 
 
+def touch_memory(total):
+    subprocess.run([sys.executable, "-c", f"bytearray(b'x') * {total}"], check=True)
+
+
+def snapshot_size(server):
+    folder = os.path.join(server.home, "snapshot" if server.kind == "duramen" else "appendonlydir")
+    wanted = ".snap" if server.kind == "duramen" else ".base."
+    return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder) if wanted in name)
+
+
+def starts(keys, rounds):
+    with compare.Server("redis", "everysec", extra=["--maxmemory", "4gb"]) as redis, compare.Server("duramen", "everysec") as duramen:
+        command(redis, "CONFIG", "SET", "aof-use-rdb-preamble", "yes")
+        for server in [redis, duramen]:
+            fill(server, range(keys))
+            rewrite(server)
+            subprocess.run(["redis-cli", "-p", str(server.port), "SHUTDOWN"], capture_output=True, check=False)
+            server.process.wait()
+        seconds = {"redis": [], "duramen": []}
+        for _ in range(rounds):
+            for server in [redis, duramen]:
+                touch_memory(keys * 300)
+                seconds[server.kind].append(server.start())
+                loaded = int(command(server, "DBSIZE"))
+                server.kill9()
+                if loaded != keys:
+                    sys.exit(f"{server.kind} loaded {loaded} keys of {keys}")
+        for server in [redis, duramen]:
+            times = seconds[server.kind]
+            print(f"{server.kind}: {snapshot_size(server):,} bytes on disk; until PONG best {min(times):.3f} s, median {statistics.median(times):.3f} s")
+        for name, pick in [("best", min), ("median", statistics.median)]:
+            print(f"{name}: {pick(seconds['redis']) / pick(seconds['duramen']):.2f}x as fast (bar: 3)")
+        print(f"size: {snapshot_size(duramen) / snapshot_size(redis):.2f}x (bar: 1)")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=3_000_000)
+    parser.add_argument("--only", choices=["start"])
+    parser.add_argument("--rounds", type=int, default=3, help="starts of each server, with --only start")
     compare.OPTIONS = parser.parse_args()
     compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
     compare.OPTIONS.duramen_args = []
     shutil.rmtree(compare.WORK, ignore_errors=True)
     os.makedirs(compare.WORK)
+    if compare.OPTIONS.only == "start":
+        return starts(compare.OPTIONS.keys, compare.OPTIONS.rounds)
     for kind in ["redis", "duramen"]:
         print(kind, flush=True)
         for name, value in run(kind, compare.OPTIONS.keys).items():

@@ -229,6 +229,16 @@ impl File for SimFile {
         Ok(state.inodes[&self.inode].content().len() as u64)
     }
 
+    /// As a file system that keeps no blocks of zeros.
+    fn data_end(&self) -> io::Result<u64> {
+        const BLOCK: usize = 512;
+        let state = self.disk.state();
+        state.faults.check_stopped()?;
+        let content = state.inodes[&self.inode].content();
+        let data = content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        Ok(data.next_multiple_of(BLOCK).min(content.len()) as u64)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let (mut state, permit) = self.disk.begin_with_permit(OpKind::Sync, &self.path)?;
         let position = state.inodes[&self.inode].position();
