@@ -10,8 +10,10 @@ use duramen::disk::sim::CrashStyle;
 use duramen::disk::{Disk, SimDisk};
 use duramen::engine::rig::Rig;
 use duramen::error::StoreError;
-use duramen::log::{LogOptions, Policy, Retention, Seed};
+use duramen::log::{LogOptions, Policy, Seed};
 use duramen::snapshot::compact;
+use duramen::snapshot::header;
+use duramen::snapshot::retained::{Keep, Window};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -125,6 +127,7 @@ struct History {
     disk: SimDisk,
     clock: Arc<SimClock>,
     policy: Policy,
+    keep: Keep,
     /// (LSN, whole state) after each change since the last start; the first is the state at the start.
     states: Vec<(u64, String)>,
     /// The highest position that a reply at each level has been let go for.
@@ -143,7 +146,28 @@ impl History {
         let rig = Rig::open(Arc::new(disk.clone()) as Arc<dyn Disk>, clock.clone(), options(policy));
         let rig = rig.expect("a new store opens");
         let states = vec![(0, rig.state())];
-        Self { rig, disk, clock, policy, states, acknowledged_written: 0, acknowledged_durable: 0 }
+        let keep = Keep::NOTHING;
+        Self { rig, disk, clock, policy, keep, states, acknowledged_written: 0, acknowledged_durable: 0 }
+    }
+
+    /// What the manifest lists is there, and nothing else; and older snapshots that the log connects make the same state.
+    fn check_snapshots(&self) -> Result<(), TestCaseError> {
+        let catalogs = compact::catalogs(self.log()).expect("it was written by this program");
+        let names = self.disk.files().into_iter().filter(|path| path.starts_with(header::FOLDER));
+        let mut listed: Vec<String> = catalogs.files().into_iter().map(header::path).collect();
+        listed.sort();
+        prop_assert_eq!(names.collect::<Vec<_>>(), listed);
+        let oldest = catalogs.oldest_connected(self.log().first_lsn());
+        if let Some(file) = catalogs.current.files.iter().find(|file| !oldest.files.contains(file)) {
+            let damaged = self.disk.kill();
+            damaged.remove(&header::path(file.sequence)).expect("it is listed");
+            let rig = Rig::open(Arc::new(damaged), self.clock.clone(), options(self.policy));
+            let rig = rig.map_err(|error| TestCaseError::fail(format!("without {file:?}: {error}")))?;
+            let end = rig.server.store.get().expect("the rig opened it").recovery.end_lsn;
+            let expected = self.states.iter().rev().find(|(lsn, _)| *lsn <= end);
+            prop_assert_eq!(Some(&rig.state()), expected.map(|(_, state)| state), "from an older snapshot");
+        }
+        Ok(())
     }
 
     fn log(&self) -> &duramen::log::Log {
@@ -207,15 +231,18 @@ impl History {
                 (self.disk.crash(seed, CrashStyle::RandomWithGarbage), self.acknowledged_durable);
             return self.reopen(disk, kept);
         }
-        outcome.map_err(|error| TestCaseError::fail(format!("compaction: {error}")))
+        outcome.map_err(|error| TestCaseError::fail(format!("compaction: {error}")))?;
+        self.check_snapshots()
     }
 
     /// Rounds until there is nothing left to move.
     fn compact_all(&self, budget_bytes: usize) -> Result<(), StoreError> {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
-        while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()))?.is_some() {}
+        let mut options = compact::Options { seed, level: 1, budget_bytes, keep: self.keep };
+        while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()))?.is_some() {
+            options.keep.replaced = false;
+        }
         Ok(())
     }
 
@@ -266,6 +293,17 @@ impl History {
     }
 }
 
+/// What retention keeps, in half of the histories.
+fn keep() -> impl Strategy<Value = Keep> {
+    let window = prop_oneof![
+        2 => Just(Window::Nothing),
+        1 => (1u64..3_000_000).prop_map(Window::Us),
+        1 => (1u64..60_000).prop_map(Window::Bytes),
+    ];
+    let snapshots = prop_oneof![2 => Just(0usize), 1 => 1usize..4];
+    (snapshots, window).prop_map(|(snapshots, window)| Keep { snapshots, window, ..Keep::NOTHING })
+}
+
 fn cases() -> u32 {
     std::env::var("CRASH_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
@@ -275,9 +313,10 @@ proptest! {
 
     #[test]
     fn acknowledged_is_kept_and_what_survives_is_a_prefix(
-        everysec in any::<bool>(), steps in prop::collection::vec(step(), 1..120)
+        everysec in any::<bool>(), keep in keep(), steps in prop::collection::vec(step(), 1..120)
     ) {
         let mut history = History::new(if everysec { Policy::EverySec } else { Policy::Always });
+        history.keep = keep;
         for step in &steps {
             history.step(step)?;
         }

@@ -208,6 +208,12 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("aof_last_bgrewrite_status", status(rewrites));
     lines.add("aof_rewrites", rewrites.successes.load(Relaxed));
     lines.add("aof_rewrites_consecutive_failures", rewrites.failures_in_a_row.load(Relaxed));
+    lines.add("snapshots_retained", snapshots.retained.load(Relaxed));
+    lines.add("snapshots_retained_bytes", snapshots.retained_bytes.load(Relaxed));
+    lines.add("oldest_restorable_lsn", snapshots.restorable_lsn.load(Relaxed));
+    lines.add("oldest_restorable_time", snapshots.restorable_us.load(Relaxed) / 1_000_000);
+    let fallback = snapshots.fallback.lock().clone().unwrap_or_default();
+    lines.add("snapshot_fallback", fallback.replace(['\r', '\n'], " "));
     let Some(store) = server.store.get() else { return };
     let log = &store.log;
     let healthy = log.state() == LogState::Healthy;

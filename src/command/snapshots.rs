@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::server::ShutdownRequest;
 use crate::log::Lsn;
-use crate::snapshot::catalog::Catalog;
 use crate::snapshot::compact::Round;
+use crate::snapshot::retained::Catalogs;
 
 /// How a snapshot ended. The text says why not.
 pub type Outcome = Result<(), String>;
@@ -147,6 +147,14 @@ pub struct Snapshots {
     /// Written by compactions of this process.
     pub bytes_written: AtomicU64,
     pub segments_retired: AtomicU64,
+    /// Older snapshots that are kept, and the bytes of files that only they need.
+    pub retained: AtomicU64,
+    pub retained_bytes: AtomicU64,
+    /// Any moment from here on can be restored: the position, and when its snapshot was made (0: the store's beginning).
+    pub restorable_lsn: AtomicU64,
+    pub restorable_us: AtomicU64,
+    /// What this process' start had to use instead of the newest snapshot, and why.
+    pub fallback: Mutex<Option<String>>,
 }
 
 const BACKGROUND_SAVE_RUNS: &str = "ERR Background save already in progress";
@@ -177,6 +185,11 @@ impl Snapshots {
             made_ms: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             segments_retired: AtomicU64::new(0),
+            retained: AtomicU64::new(0),
+            retained_bytes: AtomicU64::new(0),
+            restorable_lsn: AtomicU64::new(0),
+            restorable_us: AtomicU64::new(0),
+            fallback: Mutex::default(),
         }
     }
 
@@ -323,11 +336,18 @@ impl Snapshots {
         self.segments_retired.fetch_add(round.retired_segments, Relaxed);
     }
 
-    pub fn note_catalog(&self, catalog: &Catalog) {
-        self.through.store(catalog.through, Relaxed);
-        self.files.store(catalog.files.len() as u64, Relaxed);
-        self.bytes.store(catalog.bytes(), Relaxed);
-        self.made_ms.fetch_max(catalog.made_us / 1000, Relaxed);
+    /// The log begins at `first_lsn`.
+    pub fn note_catalogs(&self, catalogs: &Catalogs, first_lsn: Lsn) {
+        let current = &catalogs.current;
+        self.through.store(current.through, Relaxed);
+        self.files.store(current.files.len() as u64, Relaxed);
+        self.bytes.store(current.bytes(), Relaxed);
+        self.made_ms.fetch_max(current.made_us / 1000, Relaxed);
+        self.retained.store(catalogs.retained.len() as u64, Relaxed);
+        self.retained_bytes.store(catalogs.extra_bytes(), Relaxed);
+        let oldest = catalogs.oldest_connected(first_lsn);
+        self.restorable_lsn.store(oldest.through, Relaxed);
+        self.restorable_us.store(oldest.made_us, Relaxed);
     }
 
     pub fn note_progress(&self, done: Lsn, total: Lsn, range: usize) {

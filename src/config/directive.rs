@@ -82,6 +82,7 @@ macro_rules! kind {
     (int($min:expr, $max:expr)) => { Kind::Int { min: $min, max: $max } };
     (size($min:expr, $max:expr)) => { Kind::Size { min: $min, max: $max } };
     (size_or_percent) => { Kind::SizeOrPercent };
+    (log_retain) => { Kind::LogRetain };
     (octal) => { Kind::Octal };
     (choice($choice:ident)) => { Kind::Choice($choice::NAMES) };
     (one_of($($name:literal),+)) => { Kind::Choice(&[$($name),+]) };
@@ -101,6 +102,7 @@ macro_rules! accessor {
     ($id:ident, $doc:literal, size_or_percent) => {
         accessor!(@ $id, $doc, MemoryLimit, MemoryLimit::from_number);
     };
+    ($id:ident, $doc:literal, log_retain) => { accessor!(@ $id, $doc, LogRetain, LogRetain::from_number); };
     ($id:ident, $doc:literal, octal) => { accessor!(@ $id, $doc, u32, |number| number as u32); };
     ($id:ident, $doc:literal, choice($choice:ident)) => { accessor!(@ $id, $doc, $choice, $choice::from_number); };
     ($id:ident, $doc:literal, one_of($($name:literal),+)) => {

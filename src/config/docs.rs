@@ -68,6 +68,9 @@ fn values(kind: Kind) -> String {
         Kind::Size { min: 0, .. } => "size".to_string(),
         Kind::Size { min, .. } => format!("size, at least {min}"),
         Kind::SizeOrPercent => "size or percentage".to_string(),
+        Kind::LogRetain => {
+            "`0`, a time (`s`, `min`, `h`, `d`) or a size (`kb`, `mb`, `gb`, `tb`)".to_string()
+        }
         Kind::Octal => "octal file mode".to_string(),
         Kind::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         Kind::Text(TextRule::Any) => "text".to_string(),

@@ -15,6 +15,7 @@ pub mod conf;
 mod directive;
 mod docs;
 mod load;
+mod log_retain;
 mod rewrite;
 mod table;
 mod value;
@@ -25,8 +26,8 @@ pub use load::{Include, LoadError, Loader, Origin};
 pub use rewrite::rewrite;
 pub use table::{Allow, AppendFsync, DIRECTIVES, LogIo, LogLevel, MaxmemoryPolicy, Name, Supervised};
 pub use value::{
-    ClientClass, Kind, MemoryLimit, Notify, OutputBufferLimit, Refusal, ShutdownFlags, TextRule, Value,
-    WordsRule,
+    ClientClass, Kind, LogRetain, MemoryLimit, Notify, OutputBufferLimit, Refusal, ShutdownFlags, TextRule,
+    Value, WordsRule,
 };
 
 /// One value. Which half is used depends on the directive's kind.

@@ -3,7 +3,7 @@
 
 use super::Config;
 use super::directive::{Access, Directive, Effect, accessor, choice, directives, kind};
-use super::value::{Kind, MemoryLimit, Notify, ShutdownFlags, TextRule, WordsRule, choice_name};
+use super::value::{Kind, LogRetain, MemoryLimit, Notify, ShutdownFlags, TextRule, WordsRule, choice_name};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
@@ -173,6 +173,10 @@ directives! {
             "Memory of a compaction for the part of the log that it sorts; the largest changed value comes on top, or all values that RENAMEs link within a slot.";
         snapshot_compression_level "snapshot-compression-level" [] int(0, 19) = "1" Mutable Live
             "Level of zstd for snapshot files; 0 for none.";
+        snapshot_retain "snapshot-retain" [] int(0, 100) = "0" Mutable Live
+            "Older snapshots that are kept beside the newest; without `log-retain` nothing is promised about the log between.";
+        log_retain "log-retain" [] log_retain = "0" Mutable Live
+            "How far back any moment can be restored: a time or a size of the log, with its unit; 0 for not at all.";
         aof_load_truncated "aof-load-truncated" [] bool = "yes" Mutable Inert
             "A torn tail is always cut and reported; damage to synced data always refuses to start.";
         aof_use_rdb_preamble "aof-use-rdb-preamble" [] bool = "yes" Mutable Inert

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use bitflags::bitflags;
 
+pub use super::log_retain::LogRetain;
+
 /// A value as it is kept: one number, or one text in the form in which CONFIG GET shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -32,6 +34,8 @@ pub enum Kind {
     },
     /// A number of bytes, or a percentage of `maxmemory`.
     SizeOrPercent,
+    /// A time or a number of bytes, always with its unit; or 0.
+    LogRetain,
     /// A file mode.
     Octal,
     Choice(&'static [&'static str]),
@@ -193,6 +197,7 @@ impl Kind {
                 Value::Number(bytes as i64)
             }
             Self::SizeOrPercent => Value::Number(size_or_percent(word)?),
+            Self::LogRetain => Value::Number(LogRetain::parse(word)?.to_number()),
             Self::Octal => match u32::from_str_radix(word, 8) {
                 Ok(mode @ 0..=0o777) if !word.starts_with('+') => Value::Number(i64::from(mode)),
                 _ => return Err("argument couldn't be parsed as an octal number".into()),
@@ -231,6 +236,7 @@ impl Kind {
         match self {
             Self::Bool => if number != 0 { "yes" } else { "no" }.to_string(),
             Self::Size { .. } => (number as u64).to_string(),
+            Self::LogRetain => LogRetain::from_number(number).to_string(),
             Self::SizeOrPercent if number < 0 => format!("{}%", number.unsigned_abs()),
             Self::Octal => format!("{number:o}"),
             Self::Choice(names) => choice_name(names, number).to_string(),
@@ -601,7 +607,7 @@ mod tests {
         fn what_is_shown_is_read_back(word in ".{0,12}", numbers in "[0-9]{1,3}( [0-9]{1,3}){0,5}") {
             let kinds = [
                 Kind::Bool, Kind::Int { min: -5, max: 500 }, Kind::Size { min: 0, max: u64::MAX }, Kind::Octal,
-                Kind::SizeOrPercent, Kind::Notify, Kind::Shutdown, Kind::Save, Kind::BufferLimits,
+                Kind::SizeOrPercent, Kind::LogRetain, Kind::Notify, Kind::Shutdown, Kind::Save, Kind::BufferLimits,
                 Kind::Words(WordsRule::Percentiles), Kind::Text(TextRule::TitleTemplate),
             ];
             for kind in kinds {

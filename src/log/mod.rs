@@ -8,6 +8,7 @@
 //! reader   a segment front to back; looks on for proof   threads  who does all this, and when
 //! scan     all segments; torn or corrupt?                open     recovery: scan, cut, new term
 //! assemble records out of frames, from a position on     sealed   ended segments: asked for, read, listed, retired
+//! cut      the beginning of a log, for a directory as of then
 //! ```
 //!
 //! A *stream* position is an LSN: uncompressed record bytes since the store began. Three positions move, in this order:
@@ -18,6 +19,7 @@
 
 mod assemble;
 mod buffer;
+pub mod cut;
 #[doc(hidden)]
 pub mod frame;
 #[doc(hidden)]
@@ -106,8 +108,8 @@ impl Default for LogOptions {
 #[derive(Debug)]
 pub enum Recovered<'a> {
     /// Comes first: the store is known, and no record was read yet. The visitor loads what it has kept in files of its own,
-    /// and says in `from` (which is 0) up to which LSN that goes, the end of a record: it gets those behind.
-    Begin { seed: Seed, sections: &'a [Section], from: &'a mut Lsn },
+    /// and says in `from` (which is 0) up to which LSN that goes, the end of a record: it gets those behind. The log begins at `first_lsn`.
+    Begin { seed: Seed, sections: &'a [Section], first_lsn: Lsn, from: &'a mut Lsn },
     /// A whole record, in order. `lsn_end` is behind it; `wall_us` is when its frame was written.
     Record { lsn_end: Lsn, wall_us: u64, body: &'a [u8] },
     /// Now and then.

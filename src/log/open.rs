@@ -228,7 +228,8 @@ pub(super) fn first_lsn(manifest: &Manifest) -> Lsn {
 pub(super) fn begin(manifest: &Manifest, visit: &mut Visit<'_>) -> Result<Lsn, StoreError> {
     let first_lsn = first_lsn(manifest);
     let mut from = 0;
-    visit(Recovered::Begin { seed: manifest.seed, sections: &manifest.sections, from: &mut from })?;
+    let sections = &manifest.sections;
+    visit(Recovered::Begin { seed: manifest.seed, sections, first_lsn, from: &mut from })?;
     if from < first_lsn {
         return Err(StoreError::Refused(format!(
             "the log begins at LSN {first_lsn}, and what was loaded before it ends at LSN {from}: the segments between are \

@@ -196,7 +196,17 @@ impl Log {
 
     /// Replaces one list, on the medium when this returns. After an error the next start may find the old or the new one.
     pub fn replace_section(&self, tag: u32, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.update(tag, bytes, |_| {})
+        self.replace_sections(vec![Section { tag, bytes }])
+    }
+
+    /// The same, several lists at once.
+    pub fn replace_sections(&self, sections: Vec<Section>) -> Result<(), StoreError> {
+        self.update(sections, |_| {})
+    }
+
+    /// Where the listed segments begin: records behind it can be read, but for one that began before it.
+    pub fn first_lsn(&self) -> Lsn {
+        open::first_lsn(&self.shared.catalog.lock())
     }
 
     /// Replaces one list and gives up the oldest sealed segments, in one replacement of the manifest: those that end at
@@ -212,6 +222,16 @@ impl Log {
         covered: Lsn,
         keep: &dyn Fn(&SealedSegment) -> bool,
     ) -> Result<Retired, StoreError> {
+        self.publish_all(vec![Section { tag, bytes }], covered, keep)
+    }
+
+    /// As [`Log::publish`], several lists at once.
+    pub fn publish_all(
+        &self,
+        sections: Vec<Section>,
+        covered: Lsn,
+        keep: &dyn Fn(&SealedSegment) -> bool,
+    ) -> Result<Retired, StoreError> {
         if covered > self.sealed_through() {
             return Err(StoreError::Refused(format!(
                 "LSN {covered} is behind the last sealed segment, which ends at LSN {}",
@@ -221,7 +241,7 @@ impl Log {
         let sealed = self.sealed();
         let last = sealed.iter().take_while(|s| s.end_lsn <= covered && !keep(s)).last().map(|s| s.sequence);
         let mut gone = Vec::new();
-        self.update(tag, bytes, |manifest| {
+        self.update(sections, |manifest| {
             // Before the active segment begun everything sealed was on the medium.
             manifest.synced_through = manifest.synced_through.max(covered);
             // The last segment that was begun tells where the stream goes on.
@@ -250,21 +270,20 @@ impl Log {
 
     fn update(
         &self,
-        tag: u32,
-        bytes: Vec<u8>,
+        sections: Vec<Section>,
         also: impl FnOnce(&mut super::manifest::Manifest),
     ) -> Result<(), StoreError> {
         if self.shared.is_failed() {
             return Err(self.failed());
         }
-        if bytes.len() > SECTION_BYTES_MAX {
+        let bytes: usize = sections.iter().map(|section| section.bytes.len()).sum();
+        if bytes > SECTION_BYTES_MAX {
             return Err(StoreError::Refused(format!(
-                "a list of {} bytes does not fit the manifest, which takes {SECTION_BYTES_MAX}",
-                bytes.len()
+                "lists of {bytes} bytes do not fit the manifest, which takes {SECTION_BYTES_MAX}"
             )));
         }
         let change = |manifest: &mut super::manifest::Manifest| {
-            manifest.set_section(tag, bytes);
+            sections.into_iter().for_each(|section| manifest.set_section(section.tag, section.bytes));
             also(manifest);
         };
         self.shared.update_manifest(change).map_err(StoreError::io("write the manifest"))

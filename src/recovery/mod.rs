@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! replay   records to lanes of stripes; threads     batch   the ops of a lane, applied in one go
+//! snapshot which snapshot it begins with
 //! ```
 
 mod batch;
 mod replay;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +19,10 @@ use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::{Keyspace, ReplayError};
 use crate::log::{Log, LogOptions, Recovered};
-use crate::snapshot::catalog::{Catalog, TAG};
-use crate::snapshot::compact::{damaged_catalog, remove_unlisted};
-use crate::snapshot::load::load;
+use crate::snapshot::compact::remove_unlisted;
 pub use batch::Failure;
 pub use replay::Replay;
+use snapshot::Begun;
 
 /// Threads unless the administrator says how many: the thread that reads keeps about so many busy.
 const THREADS_MAX: usize = 8;
@@ -32,28 +33,23 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     loading.started_ms.store(server.clock.wall_ms(), Relaxed);
     let threads = threads(server, &options);
     let mut replay = None;
-    let mut listed = None;
+    let mut begun = None;
     let snapshots = disk.clone();
     let mut records = 0;
     let mut progress = Progress::new(server);
     let opened =
         Log::open(disk, server.clock.clone(), options, &mut |recovered| match (recovered, &mut replay) {
-            (Recovered::Begin { seed, sections, from }, _) => {
+            (Recovered::Begin { seed, sections, first_lsn, from }, _) => {
                 crate::types::member_table::set_seed(seed.0);
-                let keyspace = Keyspace::new(server.config.databases() as u32, seed.0);
-                if let Some(section) = sections.iter().find(|section| section.tag == TAG) {
-                    let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
-                    let rows = load(&*snapshots, &catalog, &keyspace, threads)?;
-                    tracing::info!(
-                        rows,
-                        through = catalog.through,
-                        bytes = catalog.bytes(),
-                        "the snapshot is loaded"
-                    );
-                    *from = catalog.through;
-                    server.snapshots.note_catalog(&catalog);
-                    listed = Some(catalog);
+                let fresh = || Keyspace::new(server.config.databases() as u32, seed.0);
+                let Begun { keyspace, catalogs, rows, fallback } =
+                    snapshot::begin(&*snapshots, sections, first_lsn, &fresh, threads)?;
+                let (through, bytes) = (catalogs.current.through, catalogs.current.bytes());
+                if through > 0 {
+                    tracing::info!(rows, through, bytes, "the snapshot is loaded");
                 }
+                *from = through;
+                begun = Some((catalogs, fallback));
                 replay = Some(
                     Replay::new(keyspace, threads)
                         .map_err(StoreError::io("start the threads of recovery"))?,
@@ -77,9 +73,23 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     let replay = replay.map(Replay::finish).transpose();
     // What cannot be applied stands before the place where reading ended, whatever ended it.
     let replay = replay.map_err(refused)?;
-    let (log, report) = opened?;
+    let fallback = begun.as_ref().and_then(|(_, fallback)| fallback.as_ref());
+    let (log, report) = opened.map_err(|error| match fallback {
+        Some(fallback) => fallback.explain(error),
+        None => error,
+    })?;
     let keyspace = replay.expect("a log that opened has said whose it is");
-    remove_unlisted(&*snapshots, &listed.unwrap_or_else(Catalog::empty))?;
+    let (catalogs, fallback) = begun.expect("the same");
+    server.snapshots.note_catalogs(&catalogs, log.first_lsn());
+    match fallback {
+        None => remove_unlisted(&*snapshots, &catalogs)?,
+        // The next compaction must not build on what is damaged. Its files stay until then, or the next start, to be looked at.
+        Some(fallback) => {
+            tracing::warn!("{fallback}. The state is whole; find out what damaged the file");
+            log.replace_sections(catalogs.sections())?;
+            *server.snapshots.fallback.lock() = Some(fallback.to_string());
+        }
+    }
     server.time_floor_ms.store(report.last_wall_us / 1000, Relaxed);
     Ok(Store { keyspace, log: Arc::new(log), disk: snapshots, recovery: report })
 }

@@ -18,9 +18,11 @@ use crate::command::snapshots::Job;
 use crate::config::Config;
 use crate::disk::os::lower_thread_priority;
 use crate::error::StoreError;
-use crate::log::{LogState, Lsn, Retention, Seed};
+use crate::log::{LogState, Lsn, Seed};
 use crate::snapshot::catalog::RANGES;
 use crate::snapshot::compact::{self, Options, Step};
+
+use super::retention::{self, Trimmer};
 
 /// How often it looks whether something is to be done, if nothing wakes it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,8 +84,10 @@ pub fn spawn(server: Arc<Server>, schedule: Schedule) -> std::io::Result<Compact
 fn work(server: &Server, mut schedule: Schedule) {
     lower_thread_priority();
     let Some(store) = server.store.get() else { return };
+    let mut trimmer = Trimmer::new(&server.config);
     while !server.shutting_down.load(Relaxed) {
         if !schedule.run(server, store) {
+            trimmer.look(server, store);
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
@@ -173,11 +177,11 @@ fn backlog(server: &Server, store: &Store) -> u64 {
 fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, StoreError> {
     let snapshots = &server.snapshots;
     let goal = if everything { seal(server, store) } else { store.log.sealed_through() };
-    let options = Options {
+    let mut options = Options {
         seed: Seed(store.keyspace.seed()),
         level: server.config.snapshot_compression_level() as i32,
         budget_bytes: server.config.compaction_budget() as usize,
-        retention: Retention::NONE,
+        keep: retention::keep(&server.config),
     };
     let (mut rounds, mut bytes) = (0, 0);
     let began = server.clock.monotonic();
@@ -186,8 +190,9 @@ fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, Stor
         let mut watch = Watch::new(server, store, from, goal);
         let round =
             compact::round(&store.log, &*store.disk, &*server.clock, &options, &mut |step| watch.step(step))?;
-        snapshots.note_catalog(&compact::catalog(&store.log)?);
+        snapshots.note_catalogs(&compact::catalogs(&store.log)?, store.log.first_lsn());
         let Some(round) = round else { break };
+        options.keep.replaced = false;
         snapshots.note_round(&round);
         rounds += 1;
         bytes += round.bytes;

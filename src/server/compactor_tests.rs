@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::disk::sim::{Fault, FaultRule, OpKind, SimDisk};
 use crate::engine::rig::Rig;
 use crate::log::LogOptions;
+use crate::snapshot::retained::Keep;
 
 fn rig(disk: &SimDisk) -> Rig {
     let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
@@ -174,7 +175,7 @@ fn the_end_of_the_server_ends_a_round_and_leaves_no_file() {
         seed: Seed(store(&rig).keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
-        retention: Retention::NONE,
+        keep: Keep::NOTHING,
     };
     let mut watch = Watch::new(&rig.server, store(&rig), from, store(&rig).log.sealed_through());
     let round = compact::round(&store(&rig).log, &disk, &*rig.server.clock, &options, &mut |step| {
@@ -248,14 +249,14 @@ fn snapshot_files(disk: &SimDisk) -> Vec<String> {
 fn save(rig: &Rig) -> u64 {
     seal_all(rig);
     let seed = Seed(store(rig).keyspace.seed());
-    let options = Options { seed, level: 1, budget_bytes: 1 << 20, retention: Retention::NONE };
+    let options = Options { seed, level: 1, budget_bytes: 1 << 20, keep: Keep::NOTHING };
     let disk = &*store(rig).disk;
     let round = compact::round(&store(rig).log, disk, &*rig.server.clock, &options, &mut |_| Ok(()));
     round.unwrap().map_or(0, |round| round.files)
 }
 
 fn raw_bytes(rig: &Rig) -> u64 {
-    let catalog = compact::catalog(&store(rig).log).unwrap();
+    let catalog = compact::catalogs(&store(rig).log).unwrap().current;
     catalog.files.iter().map(|file| file.raw_bytes).sum()
 }
 

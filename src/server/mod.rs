@@ -9,6 +9,7 @@ mod connection;
 pub mod listen;
 pub mod logging;
 pub mod outbox;
+mod retention;
 pub mod settings;
 pub mod signals;
 pub mod start;

@@ -4,16 +4,16 @@
 //! publishes with one replacement of the manifest. Until then nothing refers to what it wrote; an error leaves everything as it
 //! was. A range that the log says nothing new about keeps its files.
 
-use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, RANGES, TAG, slots_of};
+use super::catalog::{Catalog, RANGES, slots_of};
 use super::footer::FileInfo;
 use super::header::{self, FileHeader, Kind};
 use super::merge::{self, Mode, Plan};
 use super::reader::{FileReader, FileRows};
+use super::retained::{Catalogs, Keep};
 use super::rows::{Head, RowSource};
 use super::side_by_side::Visit;
 use super::sorted::SortedOps;
@@ -23,7 +23,7 @@ use crate::codec::Malformed;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::keyspace::op::SpaceOp;
-use crate::log::{Log, Lsn, Retention, Seed};
+use crate::log::{Log, Lsn, Seed};
 
 /// Deltas of a range before they are merged into a base, whatever their size.
 const DELTAS_MAX: usize = 8;
@@ -49,7 +49,7 @@ pub struct Options {
     pub level: i32,
     /// Memory for the index of the log's ops and their bytes; one value more may be in memory.
     pub budget_bytes: usize,
-    pub retention: Retention,
+    pub keep: Keep,
 }
 
 /// What a round did.
@@ -76,20 +76,9 @@ pub enum Step {
 /// Is told of each step.
 pub type OnStep<'a> = dyn FnMut(Step) -> Result<(), StoreError> + 'a;
 
-/// The catalog that the manifest keeps.
-pub fn catalog(log: &Log) -> Result<Catalog, StoreError> {
-    let section = log.sections().into_iter().find(|section| section.tag == TAG);
-    section.map_or_else(
-        || Ok(Catalog::empty()),
-        |section| Catalog::decode(&section.bytes).map_err(damaged_catalog),
-    )
-}
-
-/// A section whose checksum is right and whose content isn't.
-pub fn damaged_catalog(Malformed(what): Malformed) -> StoreError {
-    StoreError::Refused(format!(
-        "the manifest's list of snapshot files cannot be read: {what}; restore the manifest from a backup"
-    ))
+/// The snapshots that the manifest lists.
+pub fn catalogs(log: &Log) -> Result<Catalogs, StoreError> {
+    Catalogs::of(&log.sections())
 }
 
 /// Moves one part of the sealed log into the snapshot. `None`: there is nothing to move.
@@ -100,7 +89,8 @@ pub fn round(
     options: &Options,
     on_step: &mut OnStep<'_>,
 ) -> Result<Option<Round>, StoreError> {
-    let old = catalog(log)?;
+    let listed = catalogs(log)?;
+    let old = &listed.current;
     let Some(sorted) = read(log, old.through, options, on_step)? else { return Ok(None) };
     let mut new = old.clone();
     new.through = sorted.through();
@@ -123,15 +113,44 @@ pub fn round(
         }
         return Err(error);
     }
-    let keep = |segment: &_| options.retention.keeps(segment);
-    round.retired_segments = log.publish(TAG, new.encode(), new.through, &keep)?.segments;
-    remove_unlisted(disk, &new)?;
+    round.retired_segments = publish(log, disk, clock, &listed, new, &options.keep)?;
     Ok(Some(round))
 }
 
-/// Removes files that the catalog doesn't list: of a compaction that was cut short, or replaced by newer ones.
-pub fn remove_unlisted(disk: &dyn Disk, catalog: &Catalog) -> Result<(), StoreError> {
-    let listed: HashSet<u64> = catalog.files.iter().map(|file| file.sequence).collect();
+/// Makes `new` the newest snapshot, keeps of the older ones and of the log what is wanted, and removes the rest. Returns the number of segments
+/// that went.
+fn publish(
+    log: &Log,
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    listed: &Catalogs,
+    new: Catalog,
+    keep: &Keep,
+) -> Result<u64, StoreError> {
+    let (next, needed_from) = listed.succeeded_by(new, keep, &log.sealed(), log.first_lsn(), clock.wall_us());
+    let retired = log.publish_all(next.sections(), needed_from, &|_| false)?;
+    remove_unlisted(disk, &next)?;
+    Ok(retired.segments)
+}
+
+/// Gives up what retention no longer keeps, without moving anything. Returns the number of segments that went, or `None` if there was
+/// nothing to give up.
+pub fn trim(log: &Log, disk: &dyn Disk, clock: &dyn Clock, keep: &Keep) -> Result<Option<u64>, StoreError> {
+    let listed = catalogs(log)?;
+    if listed.retained.is_empty() {
+        return Ok(None);
+    }
+    let (next, _) =
+        listed.succeeded_by(listed.current.clone(), keep, &log.sealed(), log.first_lsn(), clock.wall_us());
+    if next == listed {
+        return Ok(None);
+    }
+    publish(log, disk, clock, &listed, listed.current.clone(), keep).map(Some)
+}
+
+/// Removes files that no catalog lists: of a compaction that was cut short, or replaced by newer ones.
+pub fn remove_unlisted(disk: &dyn Disk, catalogs: &Catalogs) -> Result<(), StoreError> {
+    let listed = catalogs.files();
     let mut removed = false;
     for sequence in names(disk)? {
         if !listed.contains(&sequence) {

@@ -12,6 +12,7 @@ pub mod header;
 pub mod load;
 pub mod merge;
 pub mod reader;
+pub mod retained;
 pub mod rows;
 pub mod side_by_side;
 pub mod slot_rows;

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -39,7 +40,10 @@ impl FileReader {
     pub fn open(disk: &dyn Disk, sequence: u64, expect: Option<&FileInfo>) -> Result<Arc<Self>, StoreError> {
         let path = path(sequence);
         let map = disk.open(&path, Open::Read).and_then(|file| file.map());
-        let bytes = map.map_err(StoreError::io(format!("open {path}")))?;
+        let bytes = map.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(sequence, 0, "the file is missing"),
+            _ => StoreError::io(format!("open {path}"))(error),
+        })?;
         let (header, header_crc) = FileHeader::decode(&bytes).map_err(|why| damaged(sequence, 0, why))?;
         let footer_at = bytes.len().checked_sub(FOOTER_LEN).filter(|&at| at >= HEADER_LEN);
         let footer_at =

@@ -13,6 +13,7 @@ use crate::log::survey::{self, Verdict};
 
 use super::damage::{self, Assessment};
 use super::json::Json;
+use super::kept;
 use super::load;
 use super::snapshot::Snapshot;
 use super::{CANNOT_TELL, DAMAGED, GOOD, WARNINGS};
@@ -50,6 +51,12 @@ pub fn check(disk: &dyn Disk, clock: &dyn Clock) -> Result<Report, StoreError> {
         Verdict::Opens(report) => {
             warn_of_copies(&copies, &mut warnings);
             warnings.extend(orphans(disk)?);
+            if let Some(fallback) = &loaded.fallback {
+                warnings.push(fallback.to_string());
+            }
+            if let Some(manifest) = newest {
+                kept::look(disk, manifest, &mut warnings)?;
+            }
             if let Some(torn) = &report.torn {
                 warnings.push(torn_text(torn));
             }

@@ -11,6 +11,7 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::op::{AnyOp, Op, Ops, SpaceId, SpaceOp};
 use crate::log::survey::{self, Found, Verdict};
 use crate::log::{Lsn, Recovered};
+use crate::snapshot::retained::Catalogs;
 use crate::types::string::value::StringOp;
 
 use super::json::Json;
@@ -84,10 +85,12 @@ pub fn records(
         match recovered {
             Recovered::Record { lsn_end, wall_us, body } => dump.record(lsn_end, wall_us, body)?,
             Recovered::Progress { bytes_done, bytes_total } => progress.show(bytes_done, bytes_total),
-            Recovered::Begin { sections, from, .. } => {
-                if let Some(catalog) = load::behind_snapshot(sections, from)? {
-                    dump.databases = Databases::of_snapshot(&catalog);
-                }
+            Recovered::Begin { sections, first_lsn, from, .. } => {
+                // All that is there: what `log-retain` keeps, too.
+                let catalogs = Catalogs::of(sections)?;
+                let oldest = catalogs.oldest_connected(first_lsn);
+                dump.databases = Databases::of_snapshot(oldest);
+                *from = oldest.through;
             }
             Recovered::End => {}
         }
@@ -190,6 +193,9 @@ pub fn keys(
     out: &mut dyn Write,
 ) -> Result<(i32, Option<String>), StoreError> {
     let loaded = load::load(disk, clock)?;
+    if let Some(fallback) = &loaded.fallback {
+        eprintln!("duramen dump: {fallback}");
+    }
     let keyspace = match (loaded.verdict, loaded.keyspace) {
         (Verdict::Opens(_), Some(keyspace)) => keyspace,
         (Verdict::Damaged(error), _) => return Ok((DAMAGED, Some(error.to_string()))),

@@ -5,13 +5,10 @@ use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{DATABASES_MAX, Keyspace, entry::Entry};
-use crate::log::manifest::Section;
 use crate::log::survey::{self, Verdict};
 use crate::log::{Lsn, Recovered};
+use crate::recovery::snapshot::{self, Fallback};
 use crate::recovery::{Failure, Replay};
-use crate::snapshot;
-use crate::snapshot::catalog::{Catalog, TAG};
-use crate::snapshot::compact::damaged_catalog;
 
 use super::output::Progress;
 
@@ -27,6 +24,8 @@ pub struct Loaded {
     pub records: u64,
     /// Behind the first record that cannot be applied.
     pub misfit: Option<Lsn>,
+    /// An older snapshot was used: a server says so at every start until it has compacted.
+    pub fallback: Option<Fallback>,
 }
 
 /// Loads the snapshot and replays the log behind it.
@@ -37,13 +36,15 @@ pub fn load(disk: &dyn Disk, clock: &dyn Clock) -> Result<Loaded, StoreError> {
     let mut misfit = None;
     let mut records = 0;
     let mut start_failed = None;
+    let mut fallback: Option<Fallback> = None;
     let verdict = survey::judge(disk, &mut |recovered| match (recovered, &mut replay) {
-        (Recovered::Begin { seed, sections, from }, _) => {
+        (Recovered::Begin { seed, sections, first_lsn, from }, _) => {
             crate::types::member_table::set_seed(seed.0);
-            let keyspace = Keyspace::new(DATABASES_MAX, seed.0);
-            if let Some(catalog) = behind_snapshot(sections, from)? {
-                snapshot::load::load(disk, &catalog, &keyspace, threads)?;
-            }
+            let fresh = || Keyspace::new(DATABASES_MAX, seed.0);
+            let begun = snapshot::begin(disk, sections, first_lsn, &fresh, threads)?;
+            let keyspace = begun.keyspace;
+            *from = begun.catalogs.current.through;
+            fallback = begun.fallback;
             match Replay::new(keyspace, threads) {
                 Ok(started) => replay = Some(started),
                 Err(e) => start_failed = Some(e),
@@ -64,7 +65,11 @@ pub fn load(disk: &dyn Disk, clock: &dyn Clock) -> Result<Loaded, StoreError> {
     if let Some(e) = start_failed {
         return Err(StoreError::io("start the threads of replay")(e));
     }
-    let mut loaded = Loaded { verdict, keyspace: None, records, misfit };
+    let verdict = match (verdict, &fallback) {
+        (Verdict::Damaged(error), Some(fallback)) => Verdict::Damaged(fallback.explain(error)),
+        (verdict, _) => verdict,
+    };
+    let mut loaded = Loaded { verdict, keyspace: None, records, misfit, fallback };
     match replay.map(Replay::finish) {
         Some(Ok(keyspace)) => loaded.keyspace = Some(keyspace),
         // It stands before the place where reading ended, whatever ended it.
@@ -72,14 +77,6 @@ pub fn load(disk: &dyn Disk, clock: &dyn Clock) -> Result<Loaded, StoreError> {
         None => {}
     }
     Ok(loaded)
-}
-
-/// Lets the log begin where the snapshot ends, if there is one.
-pub fn behind_snapshot(sections: &[Section], from: &mut Lsn) -> Result<Option<Catalog>, StoreError> {
-    let Some(section) = sections.iter().find(|section| section.tag == TAG) else { return Ok(None) };
-    let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
-    *from = catalog.through;
-    Ok(Some(catalog))
 }
 
 fn unfit(Failure { at, error }: &Failure, misfit: &mut Option<Lsn>) -> StoreError {

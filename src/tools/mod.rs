@@ -5,10 +5,12 @@
 //! inspect  what it is made of                         damage    how far the log is good, what is readable behind
 //! dump     records or keys as commands                words     ops as commands, quoting, times
 //! repair   the part before the damage, as a store     snapshot  the reports' part about snapshots
+//! restore  the state as of a moment, as a store       new_directory  a store made of another's files
+//! kept     whether what retention keeps can be used
 //! torture  brings servers down and counts the losses
 //! ```
 //!
-//! Only `repair` writes, and it never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
+//! Only `repair` and `restore` write, and `repair` never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
 //! directory's lock together with other readers, so that no server starts; where a server runs it refuses.
 
 pub mod check;
@@ -16,9 +18,12 @@ pub mod damage;
 pub mod dump;
 pub mod inspect;
 pub mod json;
+mod kept;
 pub mod load;
+mod new_directory;
 mod output;
 pub mod repair;
+pub mod restore;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -28,7 +33,7 @@ pub mod words;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
 use crate::clock::OsClock;
 use crate::disk::{Disk, Lock, LogIo, OsDisk};
@@ -42,12 +47,12 @@ pub const WARNINGS: i32 = 1;
 pub const NOTHING_TO_REPAIR: i32 = 1;
 /// `check`, `inspect`, `dump`: a server refuses the directory.
 pub const DAMAGED: i32 = 2;
-/// `repair`: the result is not good; this is a fault of the tool.
+/// `repair`, `restore`: the result is not good; this is a fault of the tool.
 pub const UNREPAIRED: i32 = 2;
 /// The arguments, the disk, a lock, or a format of another version.
 pub const CANNOT_TELL: i32 = 3;
 
-const NAMES: [&str; 5] = ["check", "inspect", "dump", "repair", "torture"];
+const NAMES: [&str; 6] = ["check", "inspect", "dump", "repair", "restore", "torture"];
 
 /// Runs a tool if the first argument names one. Returns the process' exit code.
 pub fn run(args: &[String]) -> Option<i32> {
@@ -97,7 +102,7 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
     if name == "torture" {
         return Ok((torture::cli::run(matches, out)?, None));
     }
-    let dir = path(matches, "DIR").unwrap_or_default();
+    let dir = path(matches, if name == "restore" { "from" } else { "DIR" }).unwrap_or_default();
     let disk =
         OsDisk::open_existing(dir.clone()).map_err(StoreError::io(format!("open {}", dir.display())))?;
     let in_place = name == "repair" && matches.get_flag("in-place");
@@ -126,21 +131,33 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
             let run = if matches.get_flag("keys") { dump::keys } else { dump::records };
             run(&disk, &clock, &filter, json, out)
         }
-        _ => repair(&disk, &clock, path(matches, "into"), json, out),
+        "restore" => {
+            let moment = match (matches.get_one::<u64>("to-lsn"), matches.get_one::<u64>("to-time")) {
+                (Some(&lsn), _) => restore::Moment::Lsn(lsn),
+                (None, time) => restore::Moment::Time(time.copied().unwrap_or(0)),
+            };
+            let target = new_directory(&path(matches, "into").unwrap_or_default())?;
+            Ok((restore::restore(&disk, &clock, &target, moment, json, out)?, None))
+        }
+        _ => {
+            let Some(into) = path(matches, "into") else {
+                return Ok((repair::repair(&disk, &clock, &repair::Place::Here, json, out)?, None));
+            };
+            let target = new_directory(&into)?;
+            Ok((repair::repair(&disk, &clock, &repair::Place::Into(&target), json, out)?, None))
+        }
     }
 }
 
-fn repair(disk: &OsDisk, clock: &OsClock, into: Option<PathBuf>, json: bool, out: &mut dyn Write) -> Done {
-    let Some(into) = into else {
-        return Ok((repair::repair(disk, clock, &repair::Place::Here, json, out)?, None));
-    };
-    let target = OsDisk::open_dir(into.clone(), LogIo::Buffered);
+/// Makes a directory to write into.
+fn new_directory(into: &std::path::Path) -> Result<OsDisk, StoreError> {
+    let target = OsDisk::open_dir(into.to_owned(), LogIo::Buffered);
     let target = target.map_err(StoreError::io(format!("make {}", into.display())))?;
     let names = target.list("").map_err(StoreError::io(format!("list {}", into.display())))?;
     if !names.is_empty() {
         return Err(StoreError::Refused(format!("{} is not empty; name a new directory", into.display())));
     }
-    Ok((repair::repair(disk, clock, &repair::Place::Into(&target), json, out)?, None))
+    Ok(target)
 }
 
 fn lock_shared(disk: &OsDisk) -> Result<Option<Box<dyn Lock>>, StoreError> {
@@ -232,8 +249,47 @@ fn command() -> Command {
         inspect,
         dump_command(tool),
         repair,
+        restore_command(json()),
         torture::cli::command(),
     ])
+}
+
+fn restore_command(json: Arg) -> Command {
+    let directory = |name: &'static str, help: &'static str| {
+        let arg = Arg::new(name).long(name).value_name("DIR").value_parser(value_parser!(PathBuf));
+        arg.required(true).help(help)
+    };
+    Command::new("restore")
+        .about(
+            "Makes a data directory as of a moment: the newest snapshot before it, and the log's records from there to the moment",
+        )
+        .after_help(
+            "How far back this goes is what `log-retain` keeps (INFO: oldest_restorable_lsn, oldest_restorable_time); \
+             `snapshot-retain` keeps single snapshots, which can be restored by their exact LSN.\n\n\
+             To undo a mistake, look for it, and restore to the record before it:\n  \
+             duramen dump DIR --key 'user:*' --from-time 2026-11-21T06:00:00\n  \
+             duramen restore --from DIR --into NEW --to-lsn 48120\n  \
+             duramen --dir NEW\n\n\
+             Exit codes: 0 restored, loaded and verified; 2 the result is not good; 3 cannot be done",
+        )
+        .arg(directory("from", "A data directory that no server has open, or a copy of one; it is not changed"))
+        .arg(directory("into", "The new directory, which must be empty or not exist"))
+        .arg(
+            Arg::new("to-lsn")
+                .long("to-lsn")
+                .value_name("N")
+                .value_parser(value_parser!(u64))
+                .help("All records that end at this LSN or before"),
+        )
+        .arg(
+            Arg::new("to-time")
+                .long("to-time")
+                .value_name("T")
+                .value_parser(time)
+                .help("All records up to the first that was written after this time (UTC)"),
+        )
+        .group(ArgGroup::new("moment").args(["to-lsn", "to-time"]).required(true))
+        .arg(json)
 }
 
 fn dump_command(tool: impl Fn(&'static str, &'static str, &'static str) -> Command) -> Command {

@@ -7,15 +7,17 @@
 use std::io::{self, Write};
 
 use crate::clock::Clock;
-use crate::disk::{Disk, Open};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::manifest::{self, COPIES, Manifest, SegmentEnd, SegmentEntry, TermStart};
 use crate::log::survey::{self, Verdict};
 use crate::log::{Recovered, Seed, segment};
+use crate::snapshot::retained::Catalogs;
 
 use super::damage::{self, Assessment};
 use super::json::Json;
 use super::load;
+use super::new_directory::{self, copy};
 use super::snapshot::Snapshot;
 use super::{CANNOT_TELL, GOOD, NOTHING_TO_REPAIR, UNREPAIRED, words, write_failed};
 
@@ -70,7 +72,9 @@ pub fn repair(
     let manifest = cut_manifest(disk, clock, &extent)?;
     let (target, aside) = match place {
         Place::Into(target) => {
-            copy_into(disk, *target, &manifest, &extent)?;
+            let snapshot = Snapshot::find(disk, extent.listing.manifest.as_ref());
+            let files: Vec<String> = snapshot.paths().collect();
+            new_directory::make(disk, *target, &manifest, &files, None)?;
             (*target, None)
         }
         Place::Here => (disk, Some(cut_here(disk, clock, &manifest, &extent)?)),
@@ -182,38 +186,6 @@ fn made_up(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<Ma
     })
 }
 
-fn copy_into(
-    disk: &dyn Disk,
-    target: &dyn Disk,
-    manifest: &Manifest,
-    extent: &Assessment,
-) -> Result<(), StoreError> {
-    let making = |what: &str| StoreError::io(format!("make {what} in the new directory"));
-    let is_empty = target.list("").map_err(StoreError::io("list the new directory"))?.is_empty()
-        && target.list(segment::FOLDER).map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |_| false);
-    if !is_empty {
-        return Err(StoreError::Refused(
-            "the directory to repair into is not empty; name a new one".to_owned(),
-        ));
-    }
-    target.create_dir(segment::FOLDER).map_err(making("the folder log"))?;
-    for entry in &manifest.segments {
-        let path = segment::path(entry.sequence);
-        copy(disk, &path, target, &path, entry.end.map(|end| end.offset))?;
-    }
-    target.sync_dir(segment::FOLDER).map_err(making("the folder log"))?;
-    let snapshot = Snapshot::find(disk, extent.listing.manifest.as_ref());
-    if !snapshot.files.is_empty() {
-        target.create_dir("snapshot").map_err(making("the folder snapshot"))?;
-        for path in snapshot.paths() {
-            copy(disk, &path, target, &path, None)?;
-        }
-        target.sync_dir("snapshot").map_err(making("the folder snapshot"))?;
-    }
-    target.sync_dir("").map_err(making("the folders"))?;
-    manifest::replace(target, &mut manifest.clone()).map_err(making("the manifest"))
-}
-
 /// Cuts the log in its own directory. Returns the folder with everything that was there instead.
 fn cut_here(
     disk: &dyn Disk,
@@ -257,42 +229,14 @@ fn copy_if_there(disk: &dyn Disk, from: &str, to: &str) -> Result<(), StoreError
     }
 }
 
-/// Copies a file, or its first `len` bytes, and syncs the copy.
-fn copy(
-    from: &dyn Disk,
-    path: &str,
-    to: &dyn Disk,
-    as_path: &str,
-    len: Option<u64>,
-) -> Result<(), StoreError> {
-    const STEP_BYTES: u64 = 1 << 20;
-    let run = || -> io::Result<()> {
-        let source = from.open(path, Open::Read)?;
-        let len = match len {
-            Some(len) => len,
-            None => source.len()?,
-        };
-        let target = to.open(as_path, Open::Create)?;
-        let mut buffer = vec![0; STEP_BYTES.min(len) as usize];
-        let mut offset = 0;
-        while offset < len {
-            let step = &mut buffer[..STEP_BYTES.min(len - offset) as usize];
-            source.read_exact_at(step, offset)?;
-            target.write_all_at(step, offset)?;
-            offset += step.len() as u64;
-        }
-        target.sync()
-    };
-    run().map_err(StoreError::io(format!("copy {path}")))
-}
-
 /// What recovery says of the result.
 fn judge_again(disk: &dyn Disk, extent: &Assessment) -> Result<(), String> {
     // Behind a snapshot, records that it holds may still be in the log: they are not read, and so not counted.
     let mut compacted = false;
     let mut visit = |recovered: Recovered<'_>| {
         if let Recovered::Begin { sections, from, .. } = recovered {
-            compacted = load::behind_snapshot(sections, from)?.is_some();
+            *from = Catalogs::of(sections)?.current.through;
+            compacted = *from > 0;
         }
         Ok(())
     };

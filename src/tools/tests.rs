@@ -10,8 +10,9 @@ use crate::clock::SimClock;
 use crate::disk::sim::SimDisk;
 use crate::engine::rig::Rig;
 use crate::keyspace::digest::describe;
-use crate::log::{LogOptions, Policy, Retention, Seed};
+use crate::log::{LogOptions, Policy, Seed};
 use crate::snapshot::compact;
+use crate::snapshot::retained::Keep;
 
 fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::at_ms(1_700_000_000_000))
@@ -300,7 +301,7 @@ fn compacted() -> SimDisk {
         seed: Seed(store.keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
-        retention: Retention::NONE,
+        keep: Keep::NOTHING,
     };
     while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| Ok(()))
         .expect("a healthy disk")

@@ -15,9 +15,10 @@ use crate::disk::prng::Prng;
 use crate::disk::sim::{CrashStyle, Fault, OpKind};
 use crate::disk::{Disk, SimDisk};
 use crate::engine::rig::Rig;
-use crate::log::{Log, LogOptions, LogState, Lsn, Policy, Retention, Seed};
+use crate::log::{Log, LogOptions, LogState, Lsn, Policy, Seed};
 use crate::resp::client::{Value, decode_one};
 use crate::snapshot::compact;
+use crate::snapshot::retained::Keep;
 
 /// A moment in 2023 at which every history begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -217,7 +218,7 @@ impl Simulation {
     fn rounds_of_compaction(&self, budget_bytes: usize) -> Outcome {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
+        let options = compact::Options { seed, level: 1, budget_bytes, keep: Keep::NOTHING };
         loop {
             match compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(())) {
                 Ok(Some(_)) => {}

@@ -1,0 +1,57 @@
+//! `snapshot-retain` and `log-retain`: what they ask compaction to keep; and giving it up in time when there is nothing to compact.
+
+use std::time::Duration;
+
+use crate::command::server::{Server, Store};
+use crate::config::{Config, LogRetain};
+use crate::log::LogState;
+use crate::snapshot::compact;
+use crate::snapshot::retained::{Keep, Window};
+
+/// A window moves on with the time, whether or not anything is written.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
+pub fn keep(config: &Config) -> Keep {
+    let window = match config.log_retain() {
+        LogRetain::Nothing => Window::Nothing,
+        LogRetain::Seconds(seconds) => Window::Us(seconds.saturating_mul(1_000_000)),
+        LogRetain::Bytes(bytes) => Window::Bytes(bytes),
+    };
+    Keep { snapshots: config.snapshot_retain() as usize, window, replaced: true }
+}
+
+/// Gives up what retention no longer keeps: now and then, and soon after the settings changed.
+pub struct Trimmer {
+    settings: Keep,
+    next: Duration,
+}
+
+impl Trimmer {
+    pub fn new(config: &Config) -> Self {
+        Self { settings: keep(config), next: Duration::ZERO }
+    }
+
+    pub fn look(&mut self, server: &Server, store: &Store) {
+        let (settings, now) = (keep(&server.config), server.clock.monotonic());
+        if (settings == self.settings && now < self.next) || store.log.state() != LogState::Healthy {
+            return;
+        }
+        self.settings = settings;
+        self.next = now + TRIM_EVERY;
+        match trim(server, store, &settings) {
+            Ok(Some(segments)) => {
+                tracing::info!(segments, "older snapshots or parts of the log are no longer kept")
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!("what retention no longer keeps was not given up: {error}"),
+        }
+    }
+}
+
+fn trim(server: &Server, store: &Store, settings: &Keep) -> Result<Option<u64>, crate::error::StoreError> {
+    let trimmed = compact::trim(&store.log, &*store.disk, &*server.clock, settings)?;
+    if trimmed.is_some() {
+        server.snapshots.note_catalogs(&compact::catalogs(&store.log)?, store.log.first_lsn());
+    }
+    Ok(trimmed)
+}
