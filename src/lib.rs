@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 7  server     listeners, connections, outboxes, shutdown: the only floor that knows sockets
-//!    tools      `check`, `inspect`, `dump`, `repair`: look at a stopped data directory; never import the server
+//!    tools      `check`, `inspect`, `dump`, `repair`, `restore`: look at a stopped data directory; never import the server
 //! 6  engine     dispatch, checks, locking, transactions, blocking, expiry cycles
 //! 5  command    what a command is; its arguments; the context a handler works in
 //!    snapshot   files of sorted rows, and how they are made and merged

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::client::{Client, Value};
 use support::{Options, Server, program_under_test};
 
 fn tool(args: &[&str], dir: &Path, more: &[&str]) -> Output {
@@ -59,4 +60,76 @@ fn exit_codes_tell_good_from_torn_from_damaged_from_unknown() {
     assert_eq!(code(&["check"], &dir, &[]), 2, "the source is as it was");
     assert_eq!(code(&["repair", "--in-place"], &dir, &[]), 0);
     assert!(code(&["check"], &dir, &[]) <= 1);
+}
+
+fn restore(dir: &Path, into: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(program_under_test());
+    command.arg("restore").arg("--from").arg(dir).arg("--into").arg(into).args(more);
+    command.output().expect("the binary runs")
+}
+
+fn info(client: &mut Client, field: &str) -> String {
+    let Ok(Value::Bulk(text)) = client.call(["INFO", "everything"]) else { panic!("no INFO") };
+    let text = String::from_utf8(text).expect("INFO is text");
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
+}
+
+fn compact(client: &mut Client) {
+    client.call(["BGSAVE"]).expect("it answers");
+    while info(client, "rdb_bgsave_in_progress") == "1" {
+        std::thread::yield_now();
+    }
+    assert_eq!(info(client, "rdb_last_bgsave_status"), "ok");
+}
+
+#[test]
+fn a_mistake_is_undone_by_restoring_to_the_record_before_it() {
+    let options = Options::default().directive("appendfsync", "always").directive("log-retain", "1d");
+    let mut server = Server::start(options);
+    let dir = server.data_dir();
+    let mut client = server.client();
+    for i in 0..50 {
+        client.call(["SET", &format!("key:{i}"), "value"]).expect("it answers");
+    }
+    compact(&mut client);
+    client.call(["SET", "last", "words"]).expect("it answers");
+    let before = info(&mut client, "durable_lsn");
+    client.call(["FLUSHALL"]).expect("it answers");
+    client.call(["SET", "later", "on"]).expect("it answers");
+    compact(&mut client);
+    assert_eq!(info(&mut client, "oldest_restorable_lsn"), "0");
+    assert!(info(&mut client, "snapshots_retained").parse::<u64>().expect("a number") > 0);
+    let refused = client.call(["CONFIG", "SET", "log-retain", "86400"]).expect("it answers");
+    assert!(
+        matches!(&refused, Value::Error(text) if String::from_utf8_lossy(text).contains("without a unit"))
+    );
+    drop(client);
+    let into = dir.with_file_name("restored");
+    assert_eq!(restore(&dir, &into, &["--to-lsn", &before]).status.code(), Some(3), "a server has it open");
+    server.kill9();
+    fs::remove_dir_all(&into).ok();
+
+    let made = restore(&dir, &into, &["--to-lsn", &before, "--json"]);
+    let told = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert_eq!(made.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&made.stderr));
+    assert!(told.contains("\"restored\":true") && told.contains("\"keys\":51"), "{told}");
+    assert_eq!(code(&["check"], &into, &[]), 0);
+    let keys = String::from_utf8(tool(&["dump", "--keys"], &into, &[]).stdout).expect("ASCII");
+    assert!(keys.contains("SET last words") && keys.contains("key:49") && !keys.contains("later"), "{keys}");
+
+    assert_eq!(restore(&dir, &into, &["--to-lsn", &before]).status.code(), Some(3), "not empty");
+    let other = dir.with_file_name("other");
+    let beyond = restore(&dir, &other, &["--to-lsn", "999999999"]);
+    assert_eq!(beyond.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("the log ends at LSN"));
+    let early = restore(&dir, &other, &["--to-time", "2001-01-01"]);
+    assert_eq!(early.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&early.stderr).contains("the oldest moment"));
+    assert_eq!(restore(&dir, &other, &[]).status.code(), Some(3), "no moment");
+    assert_eq!(restore(&dir, &other, &["--to-lsn", "1", "--to-time", "1"]).status.code(), Some(3));
+    assert_eq!(restore(&dir, &other, &["--to-time", "2100-01-01"]).status.code(), Some(0));
+    let help = tool(&["restore", "--help"], Path::new("--help"), &[]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("log-retain"));
 }

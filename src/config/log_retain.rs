@@ -105,7 +105,7 @@ mod tests {
             ("-1d", "argument must be"),
             ("1.5h", "argument must be"),
             ("5 gb", "argument must be"),
-            ("9999999999999d", "out of range"),
+            ("999999999999999d", "out of range"),
         ] {
             let refusal = LogRetain::parse(word).expect_err(word);
             assert!(refusal.contains(why), "{word}: {refusal}");

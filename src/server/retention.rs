@@ -33,7 +33,9 @@ impl Trimmer {
 
     pub fn look(&mut self, server: &Server, store: &Store) {
         let (settings, now) = (keep(&server.config), server.clock.monotonic());
-        if (settings == self.settings && now < self.next) || store.log.state() != LogState::Healthy {
+        // Where the disk is full, this is a way to make room.
+        let has_failed = matches!(store.log.state(), LogState::Failed { .. });
+        if has_failed || (settings == self.settings && now < self.next) {
             return;
         }
         self.settings = settings;

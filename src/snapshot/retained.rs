@@ -57,12 +57,16 @@ impl Keep {
     }
 
     /// Whether two snapshots are far enough from each other to keep both inside the window.
-    fn is_apart(&self, older: &Catalog, newer: &Catalog) -> bool {
+    fn is_apart(&self, older: &Catalog, newer: &Catalog, sealed: &[SealedSegment]) -> bool {
         match self.window {
             Window::Nothing => false,
             // Either way: a clock that was set back must not keep everything from being kept.
             Window::Us(us) => newer.made_us.abs_diff(older.made_us) >= us / WINDOW_PARTS,
-            Window::Bytes(bytes) => newer.through.saturating_sub(older.through) >= bytes / WINDOW_PARTS,
+            Window::Bytes(bytes) => {
+                let between =
+                    sealed.iter().filter(|s| s.end_lsn > older.through && s.end_lsn <= newer.through);
+                between.map(|segment| segment.bytes).sum::<u64>() >= bytes / WINDOW_PARTS
+            }
         }
     }
 }
@@ -143,7 +147,7 @@ impl Catalogs {
                 kept[anchor] = true;
                 let mut last = anchor;
                 for next in anchor + 1..candidates.len() {
-                    if keep.is_apart(candidates[last], candidates[next]) {
+                    if keep.is_apart(candidates[last], candidates[next], sealed) {
                         kept[next] = true;
                         last = next;
                     }

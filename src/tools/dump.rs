@@ -193,9 +193,6 @@ pub fn keys(
     out: &mut dyn Write,
 ) -> Result<(i32, Option<String>), StoreError> {
     let loaded = load::load(disk, clock)?;
-    if let Some(fallback) = &loaded.fallback {
-        eprintln!("duramen dump: {fallback}");
-    }
     let keyspace = match (loaded.verdict, loaded.keyspace) {
         (Verdict::Opens(_), Some(keyspace)) => keyspace,
         (Verdict::Damaged(error), _) => return Ok((DAMAGED, Some(error.to_string()))),
@@ -217,7 +214,7 @@ pub fn keys(
         }
         commands(entry, &mut |words| writeln!(out, "{}", words::line(&words)).map_err(write_failed))
     })?;
-    Ok((GOOD, None))
+    Ok((GOOD, loaded.fallback.map(|fallback| fallback.to_string())))
 }
 
 fn key_json(db: u32, entry: &Entry) -> Json {

@@ -439,7 +439,7 @@ fn keys(
 ) -> Result<(i32, Option<String>), StoreError> {
     let loaded = load::load(disk, clock)?;
     let (code, why) = match loaded.verdict {
-        Verdict::Opens(_) => (GOOD, None),
+        Verdict::Opens(_) => (GOOD, loaded.fallback.map(|fallback| fallback.to_string())),
         Verdict::Empty => return Ok((CANNOT_TELL, Some("there is no store here".to_owned()))),
         Verdict::CannotTell(error) => return Err(error),
         Verdict::Damaged(error) => (DAMAGED, Some(format!("{error}. The keys before the damage are shown"))),

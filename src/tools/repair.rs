@@ -40,8 +40,13 @@ pub fn repair(
     let loaded = load::load(disk, clock)?;
     let error = match loaded.verdict {
         Verdict::Opens(_) => {
-            let text = "a server starts on this directory as it is: nothing to repair, nothing was written";
-            say(out, json, text)?;
+            let mut text =
+                "a server starts on this directory as it is: nothing to repair, nothing was written"
+                    .to_owned();
+            if let Some(fallback) = &loaded.fallback {
+                text.push_str(&format!(". {fallback}"));
+            }
+            say(out, json, &text)?;
             return Ok(NOTHING_TO_REPAIR);
         }
         Verdict::Empty => {
