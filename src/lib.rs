@@ -47,6 +47,7 @@ pub mod types;
 pub fn registry() -> command::registry::Registry {
     command::registry::Registry::new(&[
         admin::acl::COMMANDS,
+        admin::backup::COMMANDS,
         admin::client::COMMANDS,
         admin::command_info::COMMANDS,
         admin::config::COMMANDS,

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::command::backups::Backups;
 use crate::command::snapshots::{Runs, Snapshots};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::AppendFsync;
@@ -362,6 +363,7 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("parked_retries", ctx.server.stats.parked_retries.get());
     lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
     snapshot_figures(&ctx.server.snapshots, lines);
+    backup_figures(&ctx.server.backups, lines);
     log_figures(&log.info(), lines);
     recovery(store, lines);
 }
@@ -379,6 +381,15 @@ fn snapshot_figures(snapshots: &Snapshots, lines: &mut Lines) {
     lines.add("compaction_segments_retired", snapshots.segments_retired.load(Relaxed));
     let error = snapshots.last_error.lock().clone().unwrap_or_default();
     lines.add("compaction_last_error", error.replace(['\r', '\n'], " "));
+}
+
+fn backup_figures(backups: &Backups, lines: &mut Lines) {
+    lines.add("backups_in_progress", backups.in_progress());
+    lines.add("backups_made", backups.successes.load(Relaxed));
+    lines.add("backups_failed", backups.failures.load(Relaxed));
+    lines.add("backup_last_time", backups.made_ms.load(Relaxed) / 1000);
+    lines.add("backup_last_lsn", backups.lsn.load(Relaxed));
+    lines.add("backup_last_error", backups.last_error.lock().replace(['\r', '\n'], " "));
 }
 
 fn log_figures(info: &LogInfo, lines: &mut Lines) {

@@ -3,6 +3,7 @@
 //! Never here: a socket or a file. What only the upper floors can do is asked of the server's hooks.
 
 pub mod acl;
+pub mod backup;
 pub mod client;
 pub mod client_filter;
 pub mod client_line;

@@ -44,9 +44,16 @@ impl Nil {
     }
 }
 
+/// Takes the whole reply of a client that waits, from any thread. If the client waits no more, it is dropped.
+pub type Answer = Box<dyn FnOnce(Vec<u8>) + Send>;
+/// Begins the work that a client waits for.
+pub type BeginWork = Box<dyn FnOnce(&Server, Answer)>;
+
 /// What a blocking command waits for.
 pub struct Block {
     pub keys: Vec<Box<[u8]>>,
+    /// Called when the client waits: it gets its reply from this work, not from a key.
+    pub work: Option<BeginWork>,
     /// `None`: for ever.
     pub timeout_ms: Option<u64>,
     pub nil: Nil,
@@ -441,7 +448,22 @@ impl<'a> Ctx<'a> {
         reply: &mut Reply<'_>,
     ) {
         if self.may_block {
-            self.block = Some(Block { keys: keys.map(Into::into).collect(), timeout_ms, nil });
+            let keys = keys.map(Into::into).collect();
+            self.block = Some(Block { keys, work: None, timeout_ms, nil });
+        } else {
+            nil.write(reply);
+        }
+    }
+
+    /// Ends a command whose reply comes from work that somebody else does. CLIENT UNBLOCK answers `nil` and does not stop the work.
+    pub fn wait_for_work(
+        &mut self,
+        reply: &mut Reply<'_>,
+        nil: Nil,
+        begin: impl FnOnce(&Server, Answer) + 'static,
+    ) {
+        if self.may_block {
+            self.block = Some(Block { keys: Vec::new(), work: Some(Box::new(begin)), timeout_ms: None, nil });
         } else {
             nil.write(reply);
         }

@@ -3,6 +3,7 @@
 //! Each command is declared once, beside its handler. Dispatch, arity checks, locking, COMMAND, COMMAND DOCS, ACL categories and
 //! `docs/commands.md` are all read from that declaration.
 
+pub mod backups;
 pub mod clients;
 pub mod context;
 pub mod keys;

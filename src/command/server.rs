@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::backups::Backups;
 use super::clients::Clients;
 use super::registry::Registry;
 use super::slowlog::SlowLog;
@@ -82,6 +83,7 @@ pub struct Server {
     /// Applies changed directives that need more than the new value (log level, policies, limits).
     pub on_config: OnceLock<OnConfig>,
     pub snapshots: Snapshots,
+    pub backups: Backups,
     /// Text for the CONFIG REWRITE of the configuration file; set by the floor that may touch files outside the store.
     pub rewrite_config: OnceLock<Box<dyn Fn() -> Result<(), String> + Send + Sync>>,
 }
@@ -112,6 +114,7 @@ impl Server {
             on_shutdown: OnceLock::new(),
             on_config: OnceLock::new(),
             snapshots: Snapshots::new(),
+            backups: Backups::default(),
             rewrite_config: OnceLock::new(),
             config,
             clock,

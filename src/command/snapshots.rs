@@ -193,6 +193,13 @@ impl Snapshots {
         }
     }
 
+    /// Wakes the thread that makes them, and that makes backups.
+    pub fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+
     /// Whether a save and whether a rewrite is in progress.
     pub fn in_progress(&self) -> (bool, bool) {
         let queue = self.queue.lock();

@@ -81,6 +81,8 @@ directives! {
             "Entries of ACL LOG.";
         enable_debug_command "enable-debug-command" [] choice(Allow) = "no" Immutable Live
             "Who may use DEBUG.";
+        enable_backup_command "enable-backup-command" [] choice(Allow) = "local" Immutable Live
+            "Who may use BACKUP and DEBUG DIGEST-SLOTS.";
         enable_protected_configs "enable-protected-configs" [] choice(Allow) = "no" Immutable Live
             "Who may change protected directives.";
         enable_module_command "enable-module-command" [] choice(Allow) = "no" Immutable Inert

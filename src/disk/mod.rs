@@ -169,6 +169,26 @@ pub trait Disk: Send + Sync + 'static {
     fn log_mode(&self, sync_each: bool) -> LogMode;
     /// A name for how log segments are written that are not direct, for the log and INFO: `buffered`, `io_uring`, `simulated`.
     fn log_io(&self) -> &'static str;
+    /// Another directory, for a backup: `dir` is its path from the root of the file system. It is made if it is missing, with
+    /// those above it, and its name is on the medium when this returns.
+    fn target(&self, dir: &str) -> io::Result<Box<dyn Target>>;
+}
+
+/// A directory that takes over files of a data directory.
+pub trait Target: Send + Sync {
+    /// The directory itself.
+    fn disk(&self) -> &dyn Disk;
+    /// Whether there is nothing in it, or only empty folders.
+    fn is_empty(&self) -> io::Result<bool>;
+    /// Gives a file of the data directory a second name here, at the same path; the two share their bytes from then on. On the
+    /// medium only after `sync_dir` of the folder. [`cannot_link`] tells the errors that a copy goes round.
+    fn link(&self, path: &str) -> io::Result<()>;
+}
+
+/// The file system has no second names, not for this file, or not there: nothing speaks against a copy.
+pub fn cannot_link(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
 }
 
 /// Splits a path into its folder (`""` for the data directory) and its last part, refusing what could leave the data directory.

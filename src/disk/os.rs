@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::direct::DirectFile;
 use super::uring::{Rings, UringFile};
-use super::{Disk, File, Lock, LogIo, LogMode, Map, Open, split};
+use super::{Disk, File, Lock, LogIo, LogMode, Map, Open, Target, split};
 
 /// Sessions and queues are nobody else's business: only the owner reads what the server writes.
 const FILE_MODE: u32 = 0o600;
@@ -188,6 +188,44 @@ impl Disk for OsDisk {
 
     fn log_io(&self) -> &'static str {
         if self.rings.is_some() { "io_uring" } else { "buffered" }
+    }
+
+    fn target(&self, dir: &str) -> io::Result<Box<dyn Target>> {
+        let root = PathBuf::from(dir);
+        if !root.is_absolute() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path from the root"));
+        }
+        let disk = Self::open_dir(root.clone(), LogIo::Buffered)?;
+        // Who made it a moment ago may not have synced its name.
+        sync_dir_at(root.parent().unwrap_or(&root))?;
+        Ok(Box::new(OsTarget { source: self.root.clone(), disk }))
+    }
+}
+
+/// A directory beside a data directory.
+struct OsTarget {
+    source: PathBuf,
+    disk: OsDisk,
+}
+
+impl Target for OsTarget {
+    fn disk(&self) -> &dyn Disk {
+        &self.disk
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.disk.root)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() || fs::read_dir(entry.path())?.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn link(&self, path: &str) -> io::Result<()> {
+        split(path)?;
+        fs::hard_link(self.source.join(path), self.disk.root.join(path))
     }
 }
 

@@ -37,6 +37,11 @@ pub fn remove(path: &str) -> io::Result<()> {
     }
 }
 
+/// Removes a folder with all that is in it.
+pub fn remove_tree(path: &str) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
 /// Sets a file's permission bits.
 pub fn set_mode(path: &str, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

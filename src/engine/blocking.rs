@@ -98,6 +98,17 @@ pub fn park(ctx: &mut Ctx<'_>, number: usize, args: Args<'_>, block: Block) -> P
             deliver(&claimed, Delivery { reply, gate: 0, wrote: 0 });
         }),
     });
+    if let Some(begin) = block.work {
+        let waiter = waiter.clone();
+        begin(
+            ctx.server,
+            Box::new(move |reply| {
+                if waiter.claim() {
+                    deliver(&waiter, Delivery { reply, gate: 0, wrote: 0 });
+                }
+            }),
+        );
+    }
     Parked { waiter, receiver, timeout_ms: block.timeout_ms, nil: block.nil }
 }
 

@@ -27,6 +27,8 @@ use super::{Lsn, Salt, Seed, StoreId};
 pub const COPIES: [&str; 2] = ["MANIFEST-a", "MANIFEST-b"];
 const MAGIC: [u8; 8] = *b"DURAMANI";
 pub const VERSION: u16 = 1;
+/// Stands in the place of the first copy while a backup is made, so that nothing starts on half of one.
+pub const UNFINISHED: &[u8] = b"This backup was not finished.\n";
 const SEGMENT_LEN: usize = 8 + 16 + 8 + 8 + 1 + 8 + 8 + 8;
 /// A manifest is a few hundred bytes per segment; a larger file is not one.
 const LEN_MAX: u64 = 256 << 20;
@@ -111,6 +113,9 @@ impl Manifest {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes == UNFINISHED {
+            return Err(Malformed("this is a backup that was not finished; make another one"));
+        }
         let body_len = bytes.len().checked_sub(4).ok_or(Malformed("ends too early"))?;
         let (body, crc) = bytes.split_at(body_len);
         if crc != crc32fast::hash(body).to_le_bytes() {

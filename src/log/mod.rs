@@ -9,6 +9,7 @@
 //! scan     all segments; torn or corrupt?                open     recovery: scan, cut, new term
 //! assemble records out of frames, from a position on     sealed   ended segments: asked for, read, listed, retired
 //! cut      the beginning of a log, for a directory as of then
+//! image    what a backup of the log is made of
 //! ```
 //!
 //! A *stream* position is an LSN: uncompressed record bytes since the store began. Three positions move, in this order:
@@ -22,6 +23,7 @@ mod buffer;
 pub mod cut;
 #[doc(hidden)]
 pub mod frame;
+mod image;
 #[doc(hidden)]
 pub mod manifest;
 mod open;
@@ -52,6 +54,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::StoreError;
 
+pub use self::image::{Image, ImageFile};
 pub use self::manifest::Section;
 use self::prepare::PrepareStep;
 pub use self::sealed::{Record, Retention, Retired, SealedSegment};

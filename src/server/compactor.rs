@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::backup;
 use crate::clock::Clock;
 use crate::command::server::{Server, Store};
 use crate::command::snapshots::Job;
@@ -86,6 +87,7 @@ fn work(server: &Server, mut schedule: Schedule) {
     let Some(store) = server.store.get() else { return };
     let mut trimmer = Trimmer::new(&server.config);
     while !server.shutting_down.load(Relaxed) {
+        backup::run_all(server, store);
         if !schedule.run(server, store) {
             trimmer.look(server, store);
             std::thread::park_timeout(LOOK_EVERY);

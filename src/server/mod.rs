@@ -4,7 +4,8 @@
 //! gathered: connections run first, then the worker's flusher writes the log once (or wakes its thread once) and sends
 //! whatever replies the log allows.
 
-pub mod compactor;
+pub mod backup;
+mod compactor;
 mod connection;
 pub mod listen;
 pub mod logging;

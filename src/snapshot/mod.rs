@@ -2,6 +2,9 @@
 //!
 //! docs/decisions/003-snapshots.md says why, docs/formats.md how the bytes lie.
 
+pub mod backup;
+#[cfg(test)]
+mod backup_tests;
 pub mod block;
 pub mod catalog;
 pub mod compact;

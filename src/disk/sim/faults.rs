@@ -17,6 +17,8 @@ pub enum OpKind {
     /// `File::allocate`.
     Allocate,
     Rename,
+    /// A second name for a file.
+    Link,
     Remove,
     List,
     SyncDir,
@@ -29,8 +31,11 @@ impl OpKind {
 
     /// Whether it can change what a crash leaves: what `crash_after` counts.
     pub const fn is_mutation(self) -> bool {
-        use OpKind::{Allocate, Create, CreateDir, Remove, Rename, SetLen, Sync, SyncDir, Write};
-        matches!(self, Allocate | Create | Write | Sync | SetLen | Rename | Remove | SyncDir | CreateDir)
+        use OpKind::{Allocate, Create, CreateDir, Link, Remove, Rename, SetLen, Sync, SyncDir, Write};
+        matches!(
+            self,
+            Allocate | Create | Write | Sync | SetLen | Rename | Link | Remove | SyncDir | CreateDir
+        )
     }
 }
 
@@ -41,12 +46,15 @@ pub enum Fault {
     Enospc,
     /// A write returns Ok after at most so many bytes; any other operation fails as by `Eio`.
     ShortWrite(usize),
+    /// A sync, of a file or a folder, and a rename return Ok and do nothing, as if the program had left them out; any other operation
+    /// fails as by `Eio`. Shows that a test would notice.
+    LeftOut,
 }
 
 impl Fault {
     pub(super) fn error(self) -> io::Error {
         io::Error::from_raw_os_error(match self {
-            Self::Eio | Self::ShortWrite(_) => libc::EIO,
+            Self::Eio | Self::ShortWrite(_) | Self::LeftOut => libc::EIO,
             Self::Enospc => libc::ENOSPC,
         })
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::prng::Prng;
-use super::{Disk, File, Lock, LogIo, LogMode, Open};
+use super::{Disk, File, Lock, LogIo, LogMode, Open, Target};
 pub use crash::CrashStyle;
 pub use faults::{Fault, FaultRule, OpKind};
 use faults::{Faults, Permit};
@@ -32,10 +32,13 @@ pub const SECTOR_LEN: u64 = 512;
 /// Free bytes of a disk without a capacity.
 const UNLIMITED: u64 = 1 << 40;
 
-/// A simulated data directory. Clones are handles to the same disk.
+/// A simulated data directory. Clones are handles to the same disk. The methods that are not those of [`Disk`] are about the whole
+/// disk, whichever folder of it the handle is for.
 #[derive(Clone)]
 pub struct SimDisk {
     shared: Arc<Shared>,
+    /// The folder that [`Disk`] sees as the data directory; empty for all of the disk.
+    folder: String,
 }
 
 struct Shared {
@@ -55,6 +58,7 @@ struct State {
     log_io: LogIo,
     has_direct: bool,
     has_allocate: bool,
+    has_links: bool,
     holding_syncs: bool,
     /// Syncs that have begun and wait to be released.
     held_syncs: usize,
@@ -86,11 +90,27 @@ impl SimDisk {
             log_io: LogIo::Auto,
             has_direct: true,
             has_allocate: true,
+            has_links: true,
             holding_syncs: false,
             held_syncs: 0,
             passes: 0,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        Self { shared, folder: String::new() }
+    }
+
+    /// A handle that has a folder of this disk as its data directory.
+    pub fn within(&self, folder: &str) -> Self {
+        Self { shared: self.shared.clone(), folder: self.at(folder) }
+    }
+
+    /// A path on the whole disk.
+    fn at(&self, path: &str) -> String {
+        match (self.folder.as_str(), path) {
+            ("", path) => path.to_owned(),
+            (folder, "") => folder.to_owned(),
+            (folder, path) => format!("{folder}/{path}"),
+        }
     }
 
     /// The disk after power loss at this moment: an independent disk without locks, faults and holds, its counters at zero. What
@@ -179,6 +199,11 @@ impl SimDisk {
         state.has_allocate = allocate;
     }
 
+    /// Whether files can have second names, as at first.
+    pub fn set_links(&self, links: bool) {
+        self.state().has_links = links;
+    }
+
     /// With the settings of another disk.
     fn like(self, other: &State) -> Self {
         {
@@ -186,6 +211,7 @@ impl SimDisk {
             state.log_io = other.log_io;
             state.has_direct = other.has_direct;
             state.has_allocate = other.has_allocate;
+            state.has_links = other.has_links;
         }
         self
     }
@@ -310,6 +336,7 @@ impl State {
 impl Disk for SimDisk {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn File>> {
         let kind = if how == Open::Create { OpKind::Create } else { OpKind::Open };
+        let path = &*self.at(path);
         let mut state = self.begin(kind, path)?;
         if how == Open::Direct && !state.has_direct {
             return Err(io::ErrorKind::Unsupported.into());
@@ -328,30 +355,45 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.begin(OpKind::Rename, from)?.names.rename(from, to)
+        let (from, to) = (self.at(from), self.at(to));
+        match self.begin_with_permit(OpKind::Rename, &from)? {
+            (mut state, Permit::Go) => state.names.rename(&from, &to),
+            (_, Permit::Fail(Fault::LeftOut)) => Ok(()),
+            (_, Permit::Fail(fault)) => Err(fault.error()),
+        }
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.begin(OpKind::Remove, path)?.names.remove(path)
+        let path = self.at(path);
+        self.begin(OpKind::Remove, &path)?.names.remove(&path)
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.begin(OpKind::List, dir)?.names.list(dir)
+        let dir = self.at(dir);
+        self.begin(OpKind::List, &dir)?.names.list(&dir)
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
+        let dir = &*self.at(dir);
         let mut state = self.begin(OpKind::CreateDir, dir)?;
         if state.names.is_dir(dir) { Ok(()) } else { state.names.create(dir, Entry::Dir) }
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        let mut state = self.begin(OpKind::SyncDir, dir)?;
+        let dir = &*self.at(dir);
+        let (mut state, permit) = self.begin_with_permit(OpKind::SyncDir, dir)?;
+        match permit {
+            Permit::Go => {}
+            Permit::Fail(Fault::LeftOut) => return Ok(()),
+            Permit::Fail(fault) => return Err(fault.error()),
+        }
         state.names.sync(dir)?;
         state.collect_garbage();
         Ok(())
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
+        let path = &*self.at(path);
         let mut state = self.begin(OpKind::Lock, path)?;
         if state.names.file(path).is_err() {
             state.names.check_free(path)?;
@@ -379,6 +421,43 @@ impl Disk for SimDisk {
 
     fn log_io(&self) -> &'static str {
         "simulated"
+    }
+
+    /// The root of the file system is the whole disk.
+    fn target(&self, dir: &str) -> io::Result<Box<dyn Target>> {
+        let dir = dir.trim_start_matches('/');
+        let whole = Self { folder: String::new(), ..self.clone() };
+        for (end, _) in dir.match_indices('/').chain([(dir.len(), "")]) {
+            whole.create_dir(&dir[..end])?;
+            whole.sync_dir(dir[..end].rsplit_once('/').map_or("", |(above, _)| above))?;
+        }
+        Ok(Box::new(SimTarget { source: self.clone(), disk: whole.within(dir) }))
+    }
+}
+
+/// Another folder of the same simulated disk.
+struct SimTarget {
+    source: SimDisk,
+    disk: SimDisk,
+}
+
+impl Target for SimTarget {
+    fn disk(&self) -> &dyn Disk {
+        &self.disk
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        let state = self.disk.begin(OpKind::List, &self.disk.folder)?;
+        Ok(!state.names.has_files_below(&self.disk.folder))
+    }
+
+    fn link(&self, path: &str) -> io::Result<()> {
+        let (from, to) = (self.source.at(path), self.disk.at(path));
+        let mut state = self.disk.begin(OpKind::Link, &to)?;
+        if !state.has_links {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
+        state.names.link(&from, &to)
     }
 }
 

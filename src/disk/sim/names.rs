@@ -101,6 +101,18 @@ impl Names {
         Ok(())
     }
 
+    /// Gives a file a second name.
+    pub(super) fn link(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let inode = self.file(from)?;
+        self.create(to, Entry::File(inode))
+    }
+
+    /// Whether a folder holds anything but folders.
+    pub(super) fn has_files_below(&self, dir: &str) -> bool {
+        let within = |path: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+        self.current.iter().any(|(path, entry)| *entry != Entry::Dir && within(path))
+    }
+
     fn step(&mut self, step: Step) {
         apply(&step, &mut self.current);
         self.pending.push(step);
