@@ -9,10 +9,11 @@ use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::Allow;
 use crate::error::CommandError;
 use crate::glob;
+use crate::keyspace::digest;
 use crate::resp::number::{parse_f64, parse_i64};
 use crate::resp::{Protocol, Reply};
 
-use super::{ADMIN, config, help};
+use super::{ADMIN, backup, config, digests, help};
 
 pub static COMMANDS: &[Command] = &[Command {
     name: "debug",
@@ -30,9 +31,17 @@ const NOT_ALLOWED: CommandError = CommandError::new(
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
 );
 
-const LINES: [&str; 22] = [
+const LINES: [&str; 30] = [
     "CHANGE-REPL-ID",
     "    Accepted; there are no replicas.",
+    "DIGEST",
+    "    A digest of all keys and what they hold; zeros if there are none.",
+    "DIGEST-KEYS <slot>",
+    "    The LSN at which the keys of a slot were looked at, and of each: database, key, digest. Allowed by enable-backup-command.",
+    "DIGEST-SLOTS <first> <count>",
+    "    Of each of these slots the LSN at which it was looked at (8 bytes) and the digest of its keys (16 bytes). Allowed by enable-backup-command.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Digests of values; zeros for a key that is not there.",
     "ERROR <message>",
     "    Replies with an error of this text.",
     "LOADAOF",
@@ -56,20 +65,33 @@ const LINES: [&str; 22] = [
 ];
 
 fn debug(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let word = args.get(1);
+    let is_of_slots = is(word, "digest-slots") || is(word, "digest-keys");
     let allowed = match ctx.server.config.enable_debug_command() {
         Allow::Yes => true,
         Allow::Local => config::is_local(&ctx.session.client),
         Allow::No => false,
     };
-    if !allowed {
+    // What they tell stands in a backup, too.
+    if !allowed && !(is_of_slots && backup::is_allowed(ctx)) {
         return Err(NOT_ALLOWED);
     }
-    let word = args.get(1);
+    let looks_at_keys = ["object", "digest", "digest-value"].iter().any(|name| is(word, name));
+    if looks_at_keys && ctx.server.store.get().is_none() {
+        return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
+    }
     match args.len() {
         2 if is(word, "help") => help::write(reply, "debug", LINES.iter().map(|line| (*line).to_owned())),
         2 if is(word, "change-repl-id") => reply.ok(),
         2 if is(word, "loadaof") => restart(ctx, reply),
         2.. if is(word, "reload") => restart(ctx, reply),
+        2 if is(word, "digest") => {
+            reply.simple(&digest::of_all(ctx.held()).to_string());
+            ctx.depend_on_everything();
+        }
+        3 if is(word, "digest-keys") => digests::keys(ctx, args, reply)?,
+        4 if is(word, "digest-slots") => digests::slots(ctx, args, reply)?,
+        2.. if is(word, "digest-value") => digests::values(ctx, args, reply),
         3 if is(word, "error") => reply.error_bytes(args.get(2)),
         3 if is(word, "log") => {
             tracing::warn!("DEBUG LOG: {}", args.get(2).escape_ascii());

@@ -12,6 +12,7 @@ pub mod command_info;
 pub mod config;
 pub mod connection;
 pub mod debug;
+mod digests;
 pub mod help;
 pub mod info;
 pub mod info_memory;

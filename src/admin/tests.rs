@@ -498,3 +498,121 @@ fn the_slow_log_keeps_the_newest() {
         ],
     );
 }
+
+#[test]
+fn a_backup_is_asked_for_and_its_outcome_is_the_reply() {
+    use crate::snapshot::backup::Backup;
+    let mut rig = Rig::new();
+    assert!(rig.run("BACKUP /a").starts_with("-ERR BACKUP command not allowed."), "this client is not local");
+    rig.server.config.set_at_start(Name::enable_backup_command, "yes").unwrap();
+    let no_path = "-ERR BACKUP needs the path of a directory from the root, on the server's machine~";
+    expect(
+        &mut rig,
+        &[
+            (
+                "CONFIG SET enable-backup-command no",
+                "-ERR CONFIG SET failed (possibly related to argument 'enable-backup-command') - can't set immutable config~",
+            ),
+            ("BACKUP", "-ERR wrong number of arguments for 'backup' command~"),
+            ("BACKUP a", no_path),
+            ("BACKUP /a b", "-ERR syntax error~"),
+            ("BACKUP /a COPY b", "-ERR syntax error~"),
+            ("MULTI", "+OK~"),
+            ("BACKUP /a", "-ERR Command not allowed inside a transaction~"),
+            ("DISCARD", "+OK~"),
+            ("SET k v", "+OK~"),
+        ],
+    );
+    let server = rig.server.clone();
+    assert!(server.backups.begin().is_none());
+    let made = Backup { lsn: 1, files: 2, bytes: 3, linked: 4, copied: 5 };
+    let figures = "$3~lsn~:1~$5~files~:2~$5~bytes~:3~$6~linked~:4~$6~copied~:5~";
+    for (session, head, copy, line) in [(1, "*10~", false, "BACKUP /a/"), (2, "%5~", true, "backup /a copy")]
+    {
+        if session == 2 {
+            rig.run_as(2, "HELLO 3");
+        }
+        assert_eq!(rig.run_as(session, line), "");
+        assert!(rig.is_blocked(session));
+        let job = server.backups.begin().unwrap();
+        assert_eq!((&*job.path, job.copy), ("/a", copy));
+        assert_eq!(job.lsn, server.store.get().unwrap().log.append_lsn());
+        assert!(rig.run("INFO duramen").contains("backups_in_progress:1\r\n"));
+        server.backups.ended(job, 5_000, &Ok(made));
+        assert_eq!(rig.delivered(session).unwrap().replace("\r\n", "~"), format!("{head}{figures}"));
+    }
+    rig.run_as(1, "BACKUP /b");
+    let job = server.backups.begin().unwrap();
+    server.backups.ended(job, 5_000, &Err("of\r\nno use".to_owned()));
+    assert_eq!(rig.delivered(1).unwrap(), "-ERR no backup was made: of  no use\r\n");
+    let info = rig.run("INFO duramen");
+    for line in [
+        "backups_in_progress:0",
+        "backups_made:2",
+        "backups_failed:1",
+        "backup_last_lsn:1",
+        "backup_last_time:5",
+    ] {
+        assert!(info.contains(&format!("{line}\r\n")), "{line}: {info}");
+    }
+    // Who is unblocked gets that reply, and no other.
+    rig.run_as(1, "BACKUP /c");
+    let id = rig.run_as(3, "CLIENT ID");
+    let other = id.trim_start_matches(':').trim().parse::<u64>().unwrap() - 1;
+    let unblocked = (other.saturating_sub(3)..=other)
+        .any(|id| rig.run_as(3, &format!("CLIENT UNBLOCK {id}")) == ":1\r\n");
+    assert!(unblocked && rig.delivered(1).is_some());
+    let job = server.backups.begin().unwrap();
+    server.backups.ended(job, 5_000, &Ok(made));
+    assert_eq!(rig.delivered(1), None);
+}
+
+#[test]
+fn digests_of_slots_add_up_to_that_of_everything() {
+    use crate::keyspace::digest::Digest;
+    use crate::keyspace::hash::slot_of;
+    let mut rig = Rig::new();
+    assert!(rig.run("DEBUG DIGEST").starts_with("-ERR DEBUG command not allowed"));
+    assert!(rig.run("DEBUG DIGEST-SLOTS 0 1").starts_with("-ERR DEBUG command not allowed"));
+    rig.server.config.set_at_start(Name::enable_backup_command, "yes").unwrap();
+    assert!(rig.run("DEBUG DIGEST").starts_with("-ERR DEBUG command not allowed"));
+    for line in ["SET a 1", "RPUSH b 1 2", "HSET c f v", "SELECT 1", "SET d 1", "SET a 1"] {
+        rig.run(line);
+    }
+    let lsn = rig.server.store.get().unwrap().log.append_lsn();
+    let mut sum = Digest::default();
+    for (first, count) in [("0", "16000"), ("16000", "384")] {
+        let (reply, gate) = rig.call(0, &[b"DEBUG", b"DIGEST-SLOTS", first.as_bytes(), count.as_bytes()]);
+        assert_eq!(gate, lsn, "what it shows is not taken back");
+        let start = reply.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+        let rows = reply[start..reply.len() - 2].chunks_exact(24);
+        assert_eq!(rows.len().to_string(), count);
+        for row in rows {
+            assert_eq!(row[..8], lsn.to_be_bytes());
+            sum.add(Digest::from_bytes(row[8..].try_into().unwrap()));
+        }
+    }
+    let keys = rig.run(&format!("DEBUG DIGEST-KEYS {}", slot_of(b"a")));
+    assert!(keys.starts_with(&format!("*2\r\n:{lsn}\r\n*6\r\n:0\r\n$1\r\na\r\n$16\r\n")), "{keys}");
+    rig.server.config.set_at_start(Name::enable_debug_command, "yes").unwrap();
+    assert_eq!(rig.run("DEBUG DIGEST"), format!("+{sum}\r\n"));
+    let values = rig.run("DEBUG DIGEST-VALUE a d nothing");
+    let lines: Vec<_> = values.lines().collect();
+    assert_eq!((lines[0], lines[1] == lines[2]), ("*3", true));
+    assert_eq!(lines[3], format!("+{}", "0".repeat(40)));
+    expect(
+        &mut rig,
+        &[
+            ("DEBUG DIGEST-SLOTS 16384 1", "-ERR Invalid or out of range slot~"),
+            ("DEBUG DIGEST-SLOTS 16383 2", "-ERR Invalid or out of range slot~"),
+            ("DEBUG DIGEST-SLOTS -1 2", "-ERR Invalid or out of range slot~"),
+            ("DEBUG DIGEST-KEYS x", "-ERR Invalid or out of range slot~"),
+            ("MULTI", "+OK~"),
+            ("DEBUG DIGEST-SLOTS 0 1", "+QUEUED~"),
+            ("SET a 2", "+QUEUED~"),
+            ("EXEC", "*2~-ERR digests of slots are not to be had inside a transaction~+OK~"),
+            ("FLUSHALL", "+OK~"),
+            ("DEBUG DIGEST", &format!("+{}~", "0".repeat(40))),
+        ],
+    );
+}

@@ -21,7 +21,7 @@ use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
 use crate::keyspace::table::Position;
 use crate::keyspace::value::Value;
-use crate::keyspace::waiters::WatchFlag;
+use crate::keyspace::waiters::{StripeSet, WatchFlag};
 use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
 use crate::resp::Reply;
@@ -161,6 +161,13 @@ impl<'a> Ctx<'a> {
 
     pub fn held_mut(&mut self) -> &mut Held<'a> {
         &mut self.held
+    }
+
+    /// Lets all locks go, for a command that takes those it needs by itself, one after the other. It must not be part of a transaction
+    /// or a script, and from here on it looks at keys in no other way.
+    pub fn release(&mut self) {
+        debug_assert!(self.may_block && self.transaction.body.is_empty());
+        self.held = self.keyspace().lock(StripeSet::default());
     }
 
     pub fn keyspace(&self) -> &'a Keyspace {

@@ -110,6 +110,11 @@ impl Replay {
         self.failure.map_or(Ok(()), Err)
     }
 
+    /// What the records before the last [`Self::settle`] made, and perhaps some behind.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
     /// What all records made.
     pub fn finish(mut self) -> Result<Keyspace, Failure> {
         self.settle()?;

@@ -14,6 +14,7 @@ Duramen: a Redis-compatible server for data that must not be lost.
 Usage: duramen [redis.conf] [--directive value ...]
        duramen check | inspect | dump | repair DIR ...     look at a stopped data directory; see duramen check --help
        duramen restore --from DIR --into DIR ...           a data directory as of an earlier moment
+       duramen backup DIR | check --live                   back up, or check, a running server; see duramen backup --help
        duramen --version | --help
 
 Every directive of redis.conf may stand on the command line, after the file:

@@ -13,7 +13,7 @@ use crate::recovery::{Failure, Replay};
 use super::output::Progress;
 
 /// More threads than this have nothing to do.
-const THREADS_MAX: usize = 8;
+pub const THREADS_MAX: usize = 8;
 
 /// What was replayed.
 pub struct Loaded {

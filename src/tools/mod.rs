@@ -8,17 +8,24 @@
 //! restore  the state as of a moment, as a store       new_directory  a store made of another's files
 //! kept     whether what retention keeps can be used
 //! torture  brings servers down and counts the losses
+//! backup   has a running server make a backup         live      check of a running server's memory
 //! ```
 //!
 //! Only `repair` and `restore` write, and `repair` never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
-//! directory's lock together with other readers, so that no server starts; where a server runs it refuses.
+//! directory's lock together with other readers, so that no server starts; where a server runs it refuses. `backup` and `check --live`
+//! are clients of a running server (connect), and read what it makes for them.
 
+pub mod backup;
 pub mod check;
+mod connect;
 pub mod damage;
 pub mod dump;
 pub mod inspect;
 pub mod json;
 mod kept;
+pub mod live;
+#[cfg(test)]
+mod live_tests;
 pub mod load;
 mod new_directory;
 mod output;
@@ -36,7 +43,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
 use crate::clock::OsClock;
-use crate::disk::{Disk, Lock, LogIo, OsDisk};
+use crate::disk::{Disk, Lock, LogIo, OsDisk, plain};
 use crate::error::StoreError;
 
 /// Exit codes. 0 is good for every tool.
@@ -52,7 +59,10 @@ pub const UNREPAIRED: i32 = 2;
 /// The arguments, the disk, a lock, or a format of another version.
 pub const CANNOT_TELL: i32 = 3;
 
-const NAMES: [&str; 6] = ["check", "inspect", "dump", "repair", "restore", "torture"];
+/// Of a server that nobody configured.
+const ADDRESS: &str = "127.0.0.1:6379";
+
+const NAMES: [&str; 7] = ["backup", "check", "inspect", "dump", "repair", "restore", "torture"];
 
 /// Runs a tool if the first argument names one. Returns the process' exit code.
 pub fn run(args: &[String]) -> Option<i32> {
@@ -99,8 +109,11 @@ pub(crate) fn write_failed(error: io::Error) -> StoreError {
 type Done = Result<(i32, Option<String>), StoreError>;
 
 fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
-    if name == "torture" {
-        return Ok((torture::cli::run(matches, out)?, None));
+    match name {
+        "backup" => return backup(matches, out),
+        "check" if matches.contains_id("live") => return check_live(matches, out),
+        "torture" => return Ok((torture::cli::run(matches, out)?, None)),
+        _ => {}
     }
     let dir = path(matches, if name == "restore" { "from" } else { "DIR" }).unwrap_or_default();
     let disk =
@@ -147,6 +160,27 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
             Ok((repair::repair(&disk, &clock, &repair::Place::Into(&target), json, out)?, None))
         }
     }
+}
+
+fn backup(matches: &ArgMatches, out: &mut dyn Write) -> Done {
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let address = text("unix").or(text("from")).unwrap_or(ADDRESS);
+    let dir = plain::absolute(&path(matches, "DIR").unwrap_or_default().to_string_lossy());
+    let mut server = connect::Server::connect(address, text("password"))?;
+    let (copy, json) = (matches.get_flag("copy"), matches.get_flag("json"));
+    backup::backup(&mut server, &dir, copy, json, &OsClock::new(), out)
+}
+
+/// Backups are made beside the data directory, where linking works, unless another place is named.
+fn check_live(matches: &ArgMatches, out: &mut dyn Write) -> Done {
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let mut server = connect::Server::connect(text("live").unwrap_or(ADDRESS), text("password"))?;
+    let own = format!("check-live-{}", std::process::id());
+    let scratch = match path(matches, "scratch") {
+        Some(dir) => format!("{}/{own}", plain::absolute(&dir.to_string_lossy())),
+        None => format!("{}.{own}", server.data_dir()?),
+    };
+    live::check(&mut server, &scratch, matches.get_flag("json"), &OsClock::new(), out)
 }
 
 /// Makes a directory to write into.
@@ -215,8 +249,10 @@ fn command() -> Command {
     let check = tool(
         "check",
         "Verifies a data directory: checksums, order, and that all of it replays. Changes nothing",
-        "Exit codes: 0 good; 1 good, with warnings (a torn tail that the next start cuts); 2 damaged; 3 cannot tell",
-    );
+        "Exit codes: 0 good; 1 good, with warnings (a torn tail that the next start cuts); 2 damaged, or memory and disk differ; 3 cannot tell",
+    )
+    .mut_arg("DIR", |dir| dir.required(false).required_unless_present("live"))
+    .args(live_arguments());
     let inspect = tool(
         "inspect",
         "Shows what a data directory is made of. Changes nothing",
@@ -245,6 +281,7 @@ fn command() -> Command {
             .help("Cut the log in DIR itself; what is changed or removed is put aside in DIR/damaged-<time>"),
     );
     Command::new("duramen").disable_help_subcommand(true).subcommand_required(true).subcommands([
+        backup_command(json()),
         check,
         inspect,
         dump_command(tool),
@@ -289,6 +326,69 @@ fn restore_command(json: Arg) -> Command {
                 .help("All records up to the first that was written after this time (UTC)"),
         )
         .group(ArgGroup::new("moment").args(["to-lsn", "to-time"]).required(true))
+        .arg(json)
+}
+
+fn password() -> Arg {
+    Arg::new("password").long("password").value_name("TEXT").help(
+        "Password of the default user. Others can see it here: better in the environment, DURAMEN_PASSWORD or REDISCLI_AUTH",
+    )
+}
+
+fn live_arguments() -> [Arg; 3] {
+    [
+        Arg::new("live")
+            .long("live")
+            .value_name("ADDRESS")
+            .num_args(0..=1)
+            .default_missing_value(ADDRESS)
+            .conflicts_with("DIR")
+            .help("Instead of a directory: prove that what the server at host:port (or unix socket) has in memory is what its disk says"),
+        Arg::new("scratch")
+            .long("scratch")
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .requires("live")
+            .help("Where the server makes a backup for that, removed at the end [beside its data directory]"),
+        password().requires("live"),
+    ]
+}
+
+fn backup_command(json: Arg) -> Command {
+    Command::new("backup")
+        .about("Has a running server make a backup of itself, and verifies it. Writes go on meanwhile")
+        .after_help(
+            "The backup is a data directory: start a server on it, check it, restore from it. It holds everything that was written before the \
+             command began. DIR is on the server's machine, and is made; it may exist if it is empty. Files are hard-linked where DIR is on the \
+             same file system as the data directory: that takes hardly any time or room, and lasts as long as the disk. To survive the loss of \
+             the disk, name a DIR on another one, or copy the backup away.\n\n  \
+             duramen backup /backups/monday\n  \
+             duramen backup /backups/monday --from 127.0.0.1:7000 && rsync -a /backups/monday other:/backups/\n  \
+             duramen --dir /backups/monday --port 7001\n\n\
+             The server must allow it: enable-backup-command local (as it is by default) or yes.\n\
+             Exit codes: 0 made and verified; 1 with warnings; 2 made, and damaged; 3 not made, or not readable from here",
+        )
+        .arg(
+            Arg::new("DIR")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The new directory, on the server's machine"),
+        )
+        .arg(Arg::new("from").long("from").value_name("HOST:PORT").help("The server [127.0.0.1:6379]"))
+        .arg(
+            Arg::new("unix")
+                .long("unix")
+                .value_name("PATH")
+                .conflicts_with("from")
+                .help("The server's unix socket"),
+        )
+        .arg(password())
+        .arg(
+            Arg::new("copy")
+                .long("copy")
+                .action(ArgAction::SetTrue)
+                .help("Copy everything, also where it could be linked"),
+        )
         .arg(json)
 }
 

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod image;
 mod live;
 mod modes;
 mod refusal;
