@@ -616,3 +616,27 @@ fn digests_of_slots_add_up_to_that_of_everything() {
         ],
     );
 }
+
+#[test]
+fn debug_looks_at_no_keys_while_the_server_is_loading() {
+    use crate::command::context::Transaction;
+    use crate::command::{Session, server::Server};
+    use crate::engine::{execute, rig};
+    use crate::resp::OwnedArgs;
+    let config = std::sync::Arc::new(crate::config::Config::new());
+    config.set_at_start(Name::enable_debug_command, "yes").unwrap();
+    let clock = std::sync::Arc::new(crate::clock::SimClock::at_ms(1_700_000_001_000));
+    let server = Server::new(config, clock, crate::registry()).unwrap();
+    let mut session = Session::new(rig::client_without_socket(1, 0), true);
+    for words in
+        [&[&b"DEBUG"[..], b"OBJECT", b"k"][..], &[b"DEBUG", b"DIGEST"], &[b"DEBUG", b"DIGEST-VALUE", b"k"]]
+    {
+        let (args, mut reply) = (OwnedArgs::from_slices(words), Vec::new());
+        execute(&server, &mut session, &mut Transaction::default(), args.as_args(), &mut reply);
+        assert_eq!(reply, b"-LOADING Redis is loading the dataset in memory\r\n");
+    }
+    let (args, mut reply) =
+        (OwnedArgs::from_slices(&[&b"DEBUG"[..], b"DIGEST-SLOTS", b"0", b"1"]), Vec::new());
+    execute(&server, &mut session, &mut Transaction::default(), args.as_args(), &mut reply);
+    assert!(reply.starts_with(b"-ERR"));
+}

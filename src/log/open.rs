@@ -353,6 +353,9 @@ fn copied_len(scanned: &Scanned) -> u64 {
 
 /// Notes in the manifest where each segment ends. Segments that were never written to are dropped; those that hold only
 /// what was cut are kept as they are (to look at), and end where they begin.
+///
+/// An end that is known and lies where the log does now is not moved, not even over a witness frame: a backup may share the file, and
+/// what lies behind an end is given back.
 fn cut_segments(manifest: &mut Manifest, scanned: &Scanned, cut: Place) -> Vec<u64> {
     let mut dropped = Vec::new();
     let mut kept = Vec::new();
@@ -362,10 +365,12 @@ fn cut_segments(manifest: &mut Manifest, scanned: &Scanned, cut: Place) -> Vec<u
             dropped.push(entry.sequence);
             continue;
         }
-        if index == cut.index {
-            entry.end = Some(SegmentEnd { offset: cut.offset, lsn: cut.lsn });
-        } else if index < cut.index {
+        if index < cut.index {
             entry.end = Some(seen.end);
+        } else if entry.end.is_some_and(|end| end.lsn == cut.lsn) {
+            // It was synced before the manifest said so.
+        } else if index == cut.index {
+            entry.end = Some(SegmentEnd { offset: cut.offset, lsn: cut.lsn });
         } else {
             entry.first_lsn = Some(cut.lsn);
             entry.end = Some(SegmentEnd { offset: segment::HEADER_LEN, lsn: cut.lsn });
