@@ -48,7 +48,7 @@ fn compact(rig: &Rig) {
         budget_bytes: 1 << 20,
         retention: Retention::NONE,
     };
-    while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| {}).unwrap().is_some() {}
+    while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 
 /// A store with a snapshot, sealed segments behind it and something in the active one.

@@ -62,7 +62,7 @@ fn compact(rig: &Rig) {
     rig.settle();
     let seed = Seed(store.keyspace.seed());
     let options = compact::Options { seed, level: 1, budget_bytes: 1 << 20, retention: Retention::NONE };
-    while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| {}).unwrap().is_some() {}
+    while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 
 /// Commands that change many slots, in all ways; `round` makes each time different.
