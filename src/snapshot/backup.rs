@@ -11,11 +11,11 @@
 //!
 //! What it does **not** promise: that nothing it needs is removed meanwhile. It runs on the thread that compacts, so nothing is.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use super::catalog::{Catalog, TAG};
-use super::compact::damaged_catalog;
 use super::header;
+use super::retained::Catalogs;
 use crate::disk::{Disk, File, Open, Target, cannot_link};
 use crate::error::StoreError;
 use crate::log::{Image, ImageFile, Lsn, segment};
@@ -66,25 +66,25 @@ pub fn make(
     made.map(|()| work.done)
 }
 
-/// All that the manifest lists, the log first.
+/// All that the manifest lists, the log first, the files of older snapshots that are kept among them: a backup can be restored to every
+/// moment that the store can.
 fn files(image: &Image) -> Result<Vec<ImageFile>, StoreError> {
-    let mut files = image.files().to_vec();
-    if let Some(section) = image.sections().iter().find(|section| section.tag == TAG) {
-        let catalog = Catalog::decode(&section.bytes).map_err(damaged_catalog)?;
-        if catalog.through > image.end_lsn() {
-            return Err(StoreError::Refused(format!(
-                "the snapshot goes through LSN {}, behind LSN {}, where this backup is to end",
-                catalog.through,
-                image.end_lsn()
-            )));
-        }
-        files.extend(catalog.files.iter().map(|file| ImageFile {
-            path: header::path(file.sequence),
-            bytes: file.bytes,
-            is_active: false,
-        }));
+    let catalogs = Catalogs::of(image.sections())?;
+    if catalogs.current.through > image.end_lsn() {
+        return Err(StoreError::Refused(format!(
+            "the snapshot goes through LSN {}, behind LSN {}, where this backup is to end",
+            catalogs.current.through,
+            image.end_lsn()
+        )));
     }
-    Ok(files)
+    let listed = catalogs.newest_first().flat_map(|catalog| &catalog.files);
+    let snapshots: BTreeMap<u64, u64> = listed.map(|file| (file.sequence, file.bytes)).collect();
+    let snapshots = snapshots.into_iter().map(|(sequence, bytes)| ImageFile {
+        path: header::path(sequence),
+        bytes,
+        is_active: false,
+    });
+    Ok(image.files().iter().cloned().chain(snapshots).collect())
 }
 
 struct Work<'a, 'p> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::backup::{self, Backup, Options};
 use super::compact;
+use super::retained::{Keep, Window};
 use crate::clock::SimClock;
 use crate::disk::sim::{CrashStyle, Fault, FaultRule, OpKind};
 use crate::disk::{Disk, SimDisk};
 use crate::engine::rig::Rig;
 use crate::error::StoreError;
-use crate::log::{Image, LogOptions, Policy, Retention, Seed};
+use crate::log::{Image, LogOptions, Policy, Seed};
 use crate::tools::{self, check};
 
 const STORE: &str = "data";
@@ -39,15 +40,15 @@ fn run(rig: &mut Rig, lines: impl IntoIterator<Item = String>) {
 }
 
 fn compact(rig: &Rig) {
+    compact_and_keep(rig, Keep::NOTHING);
+}
+
+fn compact_and_keep(rig: &Rig, keep: Keep) {
     let store = rig.server.store.get().unwrap();
     store.log.seal();
     rig.settle();
-    let options = compact::Options {
-        seed: Seed(store.keyspace.seed()),
-        level: 1,
-        budget_bytes: 1 << 20,
-        retention: Retention::NONE,
-    };
+    let options =
+        compact::Options { seed: Seed(store.keyspace.seed()), level: 1, budget_bytes: 1 << 20, keep };
     while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 
@@ -268,4 +269,24 @@ fn a_directory_with_something_in_it_is_refused_and_left_alone() {
     let error = take(&rig, image(&rig), false).unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
     assert_eq!(disk.files().iter().filter(|path| path.starts_with(TARGET)).count(), 1);
+}
+
+#[test]
+fn a_backup_has_the_older_snapshots_and_the_log_that_the_store_keeps() {
+    let (disk, mut rig) = store(8);
+    let keep = Keep { snapshots: 3, window: Window::Bytes(1 << 20), ..Keep::NOTHING };
+    for round in 0..3 {
+        run(&mut rig, (0..50).map(|i| format!("SET key:{i} {round}")));
+        compact_and_keep(&rig, keep);
+    }
+    let kept = compact::catalogs(&rig.server.store.get().unwrap().log).unwrap();
+    assert!(!kept.retained.is_empty());
+    take(&rig, image(&rig), false).unwrap();
+    let disk = disk.crash(1, CrashStyle::LoseAll);
+    assert_eq!(verdict(&disk), tools::GOOD, "every file that the manifest lists is there");
+    let other = open(&disk, TARGET).unwrap();
+    assert_eq!(other.state(), rig.state());
+    let other = &other.server.store.get().unwrap().log;
+    assert_eq!(compact::catalogs(other).unwrap(), kept);
+    assert_eq!(other.first_lsn(), rig.server.store.get().unwrap().log.first_lsn());
 }

@@ -18,13 +18,12 @@ use crate::keyspace::hash::SLOTS;
 use crate::keyspace::{DATABASES_MAX, Keyspace};
 use crate::log::survey::{self, Verdict};
 use crate::log::{Lsn, Recovered};
-use crate::recovery::{Failure, Replay};
+use crate::recovery::{Failure, Replay, snapshot};
 use crate::resp::client::Value;
-use crate::snapshot;
 
 use super::connect::Server;
 use super::json::Json;
-use super::load::{THREADS_MAX, behind_snapshot};
+use super::load::THREADS_MAX;
 use super::output::Progress;
 use super::{DAMAGED, Done, GOOD, write_failed};
 
@@ -74,13 +73,13 @@ pub fn replay_to_each(
         StoreError::Refused(format!("the record that ends at LSN {} cannot be applied: {error}", at.lsn_end))
     };
     let verdict = survey::judge(disk, &mut |recovered| match (recovered, &mut replay) {
-        (Recovered::Begin { seed, sections, from }, _) => {
+        (Recovered::Begin { seed, sections, first_lsn, from }, _) => {
             crate::types::member_table::set_seed(seed.0);
-            let keyspace = Keyspace::new(DATABASES_MAX, seed.0);
-            if let Some(catalog) = behind_snapshot(sections, from)? {
-                snapshot::load::load(disk, &catalog, &keyspace, threads)?;
-            }
-            too_old = positions.partition_point(|lsn| lsn < from);
+            let fresh = || Keyspace::new(DATABASES_MAX, seed.0);
+            let begun = snapshot::begin(disk, sections, first_lsn, &fresh, threads)?;
+            let keyspace = begun.keyspace;
+            *from = begun.catalogs.current.through;
+            too_old = positions.partition_point(|&lsn| lsn < *from);
             next = too_old;
             replay =
                 Some(Replay::new(keyspace, threads).map_err(StoreError::io("start the threads of replay"))?);

@@ -9,7 +9,8 @@ use crate::engine::rig::Rig;
 use crate::keyspace::digest;
 use crate::keyspace::hash::{SLOTS, slot_of};
 use crate::keyspace::op::Op;
-use crate::log::{LogOptions, Lsn, Policy, Retention, Seed};
+use crate::log::{LogOptions, Lsn, Policy, Seed};
+use crate::snapshot::retained::Keep;
 use crate::snapshot::{backup, compact};
 use crate::types::string::value::StringOp;
 
@@ -61,7 +62,7 @@ fn compact(rig: &Rig) {
     store.log.seal();
     rig.settle();
     let seed = Seed(store.keyspace.seed());
-    let options = compact::Options { seed, level: 1, budget_bytes: 1 << 20, retention: Retention::NONE };
+    let options = compact::Options { seed, level: 1, budget_bytes: 1 << 20, keep: Keep::NOTHING };
     while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 
