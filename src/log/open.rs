@@ -52,6 +52,9 @@ pub(super) fn open(
     let scanned = scan::scan(&manifest, &segments, first_lsn(&manifest), from, &mut report, visit)?;
     visit(Recovered::End)?;
 
+    // A process that was killed may have left the manifest's name in the cache alone. Without this, a power loss behind the next
+    // segment's creation could leave a segment and no manifest.
+    disk.sync_dir("").map_err(StoreError::io("sync the data directory"))?;
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
     let begun = begin_term(&*disk, &*clock, &options, &mut manifest, &segments, &scanned, next_sequence)?;
