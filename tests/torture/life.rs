@@ -130,6 +130,11 @@ impl Living {
         self.note_state();
     }
 
+    /// What is acknowledged now.
+    pub fn acknowledged(&self) -> Acknowledged {
+        *self.acknowledged.lock().last().expect("a start notes where it begins")
+    }
+
     pub fn store_log(&self) -> Arc<Log> {
         Arc::clone(&self.rig.server.store.get().expect("the rig opened it").log)
     }

@@ -6,6 +6,7 @@
 mod case;
 mod coverage;
 mod crashes;
+mod errors;
 mod life;
 mod types;
 mod workloads;
