@@ -30,7 +30,8 @@ use crate::workloads::Workload;
 pub struct Extent {
     /// Seeds of each class that has chance in it.
     pub seeds: u64,
-    /// Recoveries that meet a crash at each of their operations: one of each operation of the life, and of the others one of so many.
+    /// Recoveries that meet a crash at each of their operations: all behind a kill (which leaves most to be lost), and of the
+    /// others one of so many.
     pub again_of: usize,
     /// Classes, one behind the other, of each operation of such a recovery.
     pub again: usize,
@@ -98,8 +99,7 @@ pub struct Sweep<'a> {
     outcomes: HashMap<u64, Outcome>,
     ends: HashMap<u64, u64>,
     prng: Prng,
-    /// The operation of the life behind whose recovery there was a crash last.
-    last_again: Option<usize>,
+    phase: usize,
     counts: Counts,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Sweep<'a> {
             outcomes: HashMap::new(),
             ends: HashMap::new(),
             prng: Prng::new(extent.seed),
-            last_again: None,
+            phase: workload.name.bytes().map(usize::from).sum(),
             counts: Counts::default(),
         }
     }
@@ -129,8 +129,7 @@ impl<'a> Sweep<'a> {
             return self.counts;
         }
         for operation in 0..self.life.images.len() {
-            // Each class has its turn to be the first.
-            for (_, class) in (0..CLASSES.len()).map(|turn| CLASSES[(operation + turn) % CLASSES.len()]) {
+            for (_, class) in CLASSES {
                 for _ in 0..if class.is_random() { self.extent.seeds } else { 1 } {
                     let seed = if class.is_random() { self.prng.next_u64() >> 40 } else { 0 };
                     self.crash(Crash { operation, class, seed });
@@ -239,11 +238,10 @@ impl<'a> Sweep<'a> {
         let mut images = disk.recorded();
         images.push(disk.kill());
         let mut least_again = found.end;
-        let rotation = first.operation + self.counts.images as usize;
-        let is_first =
-            std::mem::replace(&mut self.last_again, Some(first.operation)) != Some(first.operation);
-        let crashed_again =
-            if is_first || rotation.is_multiple_of(self.extent.again_of) { &images[..] } else { &[] };
+        // Lives begin alike: each has its turns at another place.
+        let rotation = self.phase + first.operation + self.counts.images as usize;
+        let is_chosen = first.class == Class::Kill || rotation.is_multiple_of(self.extent.again_of);
+        let crashed_again = if is_chosen { &images[..] } else { &[] };
         for (operation, image) in crashed_again.iter().enumerate() {
             for turn in 0..self.extent.again {
                 let class = CLASSES[(rotation + operation + turn) % CLASSES.len()].1;

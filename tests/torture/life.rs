@@ -107,8 +107,10 @@ pub struct Living {
 
 impl Living {
     pub fn new(disk: SimDisk, policy: Policy) -> Result<Self, StoreError> {
+        // A disk that another life has left must not see its ids again.
+        let ids = if disk.files().is_empty() { 1 << 20 } else { 1 << 40 };
         let clock = Arc::new(SimClock::at_ms(1_700_000_000_000));
-        clock.seed_ids(1 << 20);
+        clock.seed_ids(ids);
         let rig = Rig::open(Arc::new(disk.clone()), clock.clone(), options(policy))?;
         let acknowledged = Arc::default();
         let mut living =

@@ -6,8 +6,10 @@
 mod case;
 mod coverage;
 mod crashes;
+mod damage;
 mod errors;
 mod life;
+mod property;
 mod types;
 mod workloads;
 
