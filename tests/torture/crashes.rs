@@ -47,7 +47,7 @@ impl Extent {
         if std::env::var("TORTURE").is_ok_and(|text| text == "full") {
             Self { seeds: 6, again_of: 1, again: CLASSES.len(), live_on: 1, seed }
         } else {
-            Self { seeds: 2, again_of: 6, again: 1, live_on: 8, seed }
+            Self { seeds: 2, again_of: 8, again: 1, live_on: 12, seed }
         }
     }
 }
