@@ -36,7 +36,7 @@ enum Damage {
 fn damages(bytes: &[u8], full: bool) -> Vec<Damage> {
     let is_bland =
         |at: usize| bytes[at.saturating_sub(16)..(at + 16).min(bytes.len())].iter().all(|b| *b == 0);
-    let taken = |at: &usize| full || !is_bland(*at) || at % 61 == 0;
+    let taken = |at: &usize| full || !is_bland(*at) || at.is_multiple_of(61);
     let flips = (0..bytes.len()).filter(taken).map(Damage::Flip);
     flips.chain((0..bytes.len()).filter(taken).map(Damage::Cut)).collect()
 }

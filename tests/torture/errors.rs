@@ -312,7 +312,7 @@ fn an_error_at_every_operation_is_got_over_or_told_and_nothing_acknowledged_is_l
             || matches!(name.as_str(), "deltas" | "rolling-buffered" | "transactions" | "renames-buffered")
     });
     let met = Met::default();
-    let (mut jobs, mut plains): (Vec<(usize, Result<Error, usize>)>, Vec<Plain>) = (Vec::new(), Vec::new());
+    let (mut jobs, mut plains) = (Vec::<(usize, Result<Error, usize>)>::new(), Vec::<Plain>::new());
     for (number, workload) in workloads.iter().enumerate() {
         let plain = plain(workload);
         jobs.extend(errors_of(&plain, every).into_iter().map(|error| (number, Ok(error))));
