@@ -66,7 +66,7 @@ impl Store {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
         let options = compact::Options { seed, level, budget_bytes: 1 << 20, retention: Retention::NONE };
-        let round = || compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| {});
+        let round = || compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()));
         while round().expect("the disk has no faults").is_some() {}
     }
 

@@ -35,7 +35,7 @@ pub fn compact(
 ) -> Result<(), StoreError> {
     let seed = Seed(keyspace.seed());
     let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
-    while compact::round(log, disk, clock, &options, &mut |_| {})?.is_some() {
+    while compact::round(log, disk, clock, &options, &mut |_| Ok(()))?.is_some() {
         each(&compact::catalog(log)?);
     }
     Ok(())
