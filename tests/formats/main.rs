@@ -24,8 +24,9 @@ use duramen::disk::SimDisk;
 use duramen::engine::rig::Rig;
 use duramen::keyspace::op::AnyOp;
 use duramen::log::manifest::{COPIES, Manifest};
-use duramen::log::{Log, LogOptions, Policy, Recovered, Retention, Seed};
+use duramen::log::{Log, LogOptions, Policy, Recovered, Seed};
 use duramen::snapshot::compact;
+use duramen::snapshot::retained::Keep;
 use samples::{SAMPLES, Sample};
 
 fn folder(sample: &Sample) -> PathBuf {
@@ -65,7 +66,7 @@ impl Store {
         self.rig.settle();
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let options = compact::Options { seed, level, budget_bytes: 1 << 20, retention: Retention::NONE };
+        let options = compact::Options { seed, level, budget_bytes: 1 << 20, keep: Keep::NOTHING };
         let round = || compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()));
         while round().expect("the disk has no faults").is_some() {}
     }

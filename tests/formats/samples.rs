@@ -28,7 +28,7 @@ pub const SAMPLES: &[Sample] = &[
         is_deterministic: true,
         lines: SNAPSHOT,
     },
-    // Of before indexes named the keyspaces of their rows. Its lines give other bytes now.
+    // Of before indexes named the keyspaces of their rows and manifests listed older snapshots. Its lines give other bytes now.
     Sample {
         version: "v1",
         name: "snapshot-without-keyspaces",

@@ -20,6 +20,7 @@ use duramen::hash::hash_bytes;
 use duramen::keyspace::digest::describe;
 use duramen::keyspace::op::{SpaceOp, encode_space_op};
 use duramen::log::Policy;
+use duramen::snapshot::retained::Keep;
 
 use crate::case::{CLASSES, Case, Class, Crash};
 use crate::life::{self, Life, live, options};
@@ -47,7 +48,7 @@ impl Extent {
         if std::env::var("TORTURE").is_ok_and(|text| text == "full") {
             Self { seeds: 6, again_of: 1, again: CLASSES.len(), live_on: 1, seed }
         } else {
-            Self { seeds: 2, again_of: 8, again: 1, live_on: 12, seed }
+            Self { seeds: 2, again_of: 10, again: 1, live_on: 16, seed }
         }
     }
 }
@@ -315,7 +316,7 @@ impl<'a> Sweep<'a> {
         let Found { store, .. } = killed;
         store.log.seal();
         while store.log.step() {}
-        life::compact(&store.log, &disk, &self.clock, &store.keyspace, 1 << 20, &mut |_| {})
+        life::compact(&store.log, &disk, &self.clock, &store.keyspace, 1 << 20, Keep::NOTHING, &mut |_| {})
             .map_err(|error| format!("compaction: {error}"))?;
         drop(store);
         let disk = disk.crash(self.extent.seed, duramen::disk::sim::CrashStyle::LoseAll);

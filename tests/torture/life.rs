@@ -12,10 +12,11 @@ use duramen::disk::{Disk, SimDisk};
 use duramen::engine::rig::Rig;
 use duramen::error::StoreError;
 use duramen::keyspace::Keyspace;
-use duramen::log::{Log, LogOptions, Policy, Retention, Seed};
+use duramen::log::{Log, LogOptions, Policy, Seed};
 use duramen::snapshot::catalog::Catalog;
 use duramen::snapshot::compact;
 use duramen::snapshot::header::Kind;
+use duramen::snapshot::retained::{Keep, Window};
 use parking_lot::Mutex;
 
 use crate::workloads::Workload;
@@ -31,12 +32,14 @@ pub fn compact(
     clock: &SimClock,
     keyspace: &Keyspace,
     budget_bytes: usize,
+    keep: Keep,
     each: &mut dyn FnMut(&Catalog),
 ) -> Result<(), StoreError> {
     let seed = Seed(keyspace.seed());
-    let options = compact::Options { seed, level: 1, budget_bytes, retention: Retention::NONE };
+    let mut options = compact::Options { seed, level: 1, budget_bytes, keep };
     while compact::round(log, disk, clock, &options, &mut |_| Ok(()))?.is_some() {
-        each(&compact::catalog(log)?);
+        each(&compact::catalogs(log)?.current);
+        options.keep.replaced = false;
     }
     Ok(())
 }
@@ -103,6 +106,7 @@ pub struct Living {
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     pub states: BTreeMap<u64, String>,
     pub seen: Seen,
+    keep: Keep,
 }
 
 impl Living {
@@ -113,8 +117,16 @@ impl Living {
         clock.seed_ids(ids);
         let rig = Rig::open(Arc::new(disk.clone()), clock.clone(), options(policy))?;
         let acknowledged = Arc::default();
-        let mut living =
-            Self { rig, disk, clock, policy, acknowledged, states: BTreeMap::new(), seen: Seen::default() };
+        let mut living = Self {
+            rig,
+            disk,
+            clock,
+            policy,
+            acknowledged,
+            states: BTreeMap::new(),
+            seen: Seen::default(),
+            keep: Keep::NOTHING,
+        };
         living.begin();
         Ok(living)
     }
@@ -168,19 +180,27 @@ impl Living {
         self.note_codes();
         let store = self.rig.server.store.get().expect("the rig opened it");
         let segments = store.log.sealed().len();
-        let mut files = compact::catalog(&store.log)?.files;
+        let mut files = compact::catalogs(&store.log)?.current.files;
         let seen = &mut self.seen;
-        compact(&store.log, &*store.disk, &self.clock, &store.keyspace, budget_bytes, &mut |catalog| {
-            seen.deltas |= catalog.files.iter().any(|file| file.kind == Kind::Delta);
-            seen.merges |= files.iter().filter(|old| old.kind == Kind::Delta).any(|old| {
-                catalog
-                    .files
-                    .iter()
-                    .any(|new| new.first_slot == old.first_slot && new.sequence > old.sequence)
-                    && catalog.files.iter().all(|new| new.sequence != old.sequence)
-            });
-            files.clone_from(&catalog.files);
-        })?;
+        compact(
+            &store.log,
+            &*store.disk,
+            &self.clock,
+            &store.keyspace,
+            budget_bytes,
+            self.keep,
+            &mut |catalog| {
+                seen.deltas |= catalog.files.iter().any(|file| file.kind == Kind::Delta);
+                seen.merges |= files.iter().filter(|old| old.kind == Kind::Delta).any(|old| {
+                    catalog
+                        .files
+                        .iter()
+                        .any(|new| new.first_slot == old.first_slot && new.sequence > old.sequence)
+                        && catalog.files.iter().all(|new| new.sequence != old.sequence)
+                });
+                files.clone_from(&catalog.files);
+            },
+        )?;
         self.seen.retired |= store.log.sealed().len() < segments;
         Ok(())
     }
@@ -190,7 +210,7 @@ impl Living {
         let log = self.store_log();
         let sealed = log.sealed();
         self.seen.rolls |= sealed.len() > 1;
-        let from = compact::catalog(&log).map_or(0, |catalog| catalog.through);
+        let from = compact::catalogs(&log).map_or(0, |catalogs| catalogs.current.through);
         let mut ends = Vec::new();
         let _ = log.read_sealed(from, &mut |record| {
             ends.push(record.lsn_end);
@@ -218,6 +238,12 @@ impl Living {
             }
             "sync" => self.log().demand_sync(self.log().append_lsn()),
             "compact" => self.compact(rest.parse().expect("a number of bytes"))?,
+            "retain" => {
+                let (snapshots, bytes) = rest.split_once(' ').expect("two numbers");
+                let snapshots = snapshots.parse().expect("a number of snapshots");
+                let window = Window::Bytes(bytes.parse().expect("a number of bytes"));
+                self.keep = Keep { snapshots, window, ..Keep::NOTHING };
+            }
             "policy" => {
                 let named = crate::workloads::POLICIES.iter().find(|(name, _)| *name == rest);
                 self.log().set_policy(named.expect("a policy").1);

@@ -144,6 +144,29 @@ const DATABASES: &str = "
     compact 100000
 ";
 
+const RETENTION: &str = "
+    retain 1 0
+    MSET {t}1 %100 {t}2 %100 {t}3 %100 other %40
+    compact 100000
+    SET {t}1 a
+    compact 100000
+    SET {t}1 %200
+    DEL {t}2
+    compact 100000
+    retain 2 9000
+    RPUSH l a b %500
+    compact 100000
+    FLUSHDB
+    SET {t}1 b
+    compact 100
+    restart
+    SET {t}2 c
+    compact 100000
+    retain 0 0
+    SET {t}3 d
+    compact 100000
+";
+
 const TRANSACTIONS: &str = "
     MSET from 100 to 0
     MULTI
@@ -237,6 +260,7 @@ pub fn all() -> Vec<Workload> {
         ("deltas", DELTAS),
         ("renames", RENAMES),
         ("databases", DATABASES),
+        ("retention", RETENTION),
         ("transactions", TRANSACTIONS),
         ("expiry", EXPIRY),
     ] {
