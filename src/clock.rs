@@ -59,11 +59,19 @@ impl Clock for OsClock {
 pub struct SimClock {
     wall_us: AtomicU64,
     monotonic_us: AtomicU64,
+    /// What the next id is made of; 0: ids are the operating system's.
+    ids: AtomicU64,
 }
 
 impl SimClock {
     pub fn at_ms(wall_ms: u64) -> Self {
-        Self { wall_us: AtomicU64::new(wall_ms * 1000), monotonic_us: AtomicU64::new(0) }
+        Self { wall_us: AtomicU64::new(wall_ms * 1000), ..Self::default() }
+    }
+
+    /// From now on ids follow from `seed`, so that the same calls make the same bytes on the disk. Ids of different seeds differ,
+    /// those of seeds that are close do only as long as fewer are drawn than lie between.
+    pub fn seed_ids(&self, seed: u64) {
+        self.ids.store(seed.max(1), Ordering::SeqCst);
     }
 
     /// Lets time pass on both clocks.
@@ -79,6 +87,22 @@ impl SimClock {
 }
 
 impl Clock for SimClock {
+    fn random_id(&self) -> io::Result<[u8; 16]> {
+        let mut id = [0; 16];
+        if self.ids.load(Ordering::SeqCst) == 0 {
+            getrandom::fill(&mut id).map_err(io::Error::other)?;
+            return Ok(id);
+        }
+        let count = self.ids.fetch_add(1, Ordering::SeqCst);
+        // The first step is a bijection: another count is another id.
+        let (low, high) = id.split_at_mut(8);
+        low.copy_from_slice(&count.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        high.copy_from_slice(
+            &(count.wrapping_mul(0xd1b5_4a32_d192_ed03) ^ 0x6a09_e667_f3bc_c908).to_le_bytes(),
+        );
+        Ok(id)
+    }
+
     fn wall_us(&self) -> u64 {
         self.wall_us.load(Ordering::SeqCst)
     }

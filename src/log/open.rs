@@ -52,6 +52,9 @@ pub(super) fn open(
     let scanned = scan::scan(&manifest, &segments, first_lsn(&manifest), from, &mut report, visit)?;
     visit(Recovered::End)?;
 
+    // A process that was killed may have left the names of the manifest and of the folder in the cache alone. Without this, a power
+    // loss behind the next segment's creation could leave a segment and no manifest, or lose a folder that the manifest speaks of.
+    disk.sync_dir("").map_err(StoreError::io("sync the data directory"))?;
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
     let begun = begin_term(&*disk, &*clock, &options, &mut manifest, &segments, &scanned, next_sequence)?;
@@ -83,14 +86,12 @@ fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> 
     })
 }
 
-/// The sequences of the segment files that are there. Makes the folder if there is none.
+/// The sequences of the segment files that are there. Makes the folder if there is none; [`open`] syncs its name.
 fn ensure_folder(disk: &dyn Disk) -> Result<Vec<u64>, StoreError> {
     match disk.list(segment::FOLDER) {
         Ok(names) => Ok(names.iter().filter_map(|name| segment::sequence_of(name)).collect()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            disk.create_dir(segment::FOLDER)
-                .and_then(|()| disk.sync_dir(""))
-                .map_err(StoreError::io("make the folder log"))?;
+            disk.create_dir(segment::FOLDER).map_err(StoreError::io("make the folder log"))?;
             Ok(Vec::new())
         }
         Err(e) => Err(StoreError::io("list the folder log")(e)),

@@ -19,6 +19,14 @@ pub enum CrashStyle {
     LoseAll,
     /// All of it is there: as if everything had been synced in time.
     KeepAll,
+    /// Bytes and lengths are there, creations, renames and removals are not.
+    LoseNames,
+    /// Creations, renames and removals are there, bytes and lengths are not.
+    LoseBytes,
+    /// The last change of each file is torn at sector bounds, those before it are there, and so are all names.
+    Torn,
+    /// Names and lengths are there, and noise wherever something was to be written.
+    Garbage,
     /// A seeded choice per file, write, sector, length and name.
     Random,
     /// As `Random`, but a torn write may leave noise where it was to write.
@@ -48,6 +56,25 @@ struct Patch<'a> {
     bytes: Option<&'a [u8]>,
 }
 
+impl CrashStyle {
+    /// All there are.
+    pub const ALL: [Self; 8] = [
+        Self::LoseAll,
+        Self::KeepAll,
+        Self::LoseNames,
+        Self::LoseBytes,
+        Self::Torn,
+        Self::Garbage,
+        Self::Random,
+        Self::RandomWithGarbage,
+    ];
+
+    /// Whether the seed makes a difference.
+    pub const fn is_random(self) -> bool {
+        matches!(self, Self::Torn | Self::Garbage | Self::Random | Self::RandomWithGarbage)
+    }
+}
+
 impl Patch<'_> {
     fn sectors(&self) -> Range<u64> {
         if self.range.is_empty() {
@@ -74,6 +101,7 @@ pub(super) fn settle(medium: &[u8], changes: &[Change], style: CrashStyle, prng:
         for sector in patch.sectors() {
             let fate = match outcome {
                 Outcome::Lost => Fate::Lost,
+                Outcome::Kept if style == CrashStyle::Garbage && patch.bytes.is_some() => Fate::Garbage,
                 Outcome::Kept => Fate::Kept,
                 Outcome::Torn if style == CrashStyle::RandomWithGarbage && prng.chance(1, 8) => Fate::Garbage,
                 Outcome::Torn if prng.chance(1, 2) => Fate::Kept,
@@ -112,8 +140,13 @@ pub(super) fn settle(medium: &[u8], changes: &[Change], style: CrashStyle, prng:
 fn choose_outcomes(changes: usize, style: CrashStyle, prng: &mut Prng) -> Vec<Outcome> {
     let all = |outcome| vec![outcome; changes];
     match style {
-        CrashStyle::LoseAll => return all(Outcome::Lost),
-        CrashStyle::KeepAll => return all(Outcome::Kept),
+        CrashStyle::LoseAll | CrashStyle::LoseBytes => return all(Outcome::Lost),
+        CrashStyle::KeepAll | CrashStyle::LoseNames | CrashStyle::Garbage => return all(Outcome::Kept),
+        CrashStyle::Torn => {
+            let mut outcomes = all(Outcome::Kept);
+            outcomes.last_mut().into_iter().for_each(|last| *last = Outcome::Torn);
+            return outcomes;
+        }
         CrashStyle::Random | CrashStyle::RandomWithGarbage => {}
     }
     match prng.below(8) {

@@ -29,6 +29,14 @@ pub enum OpKind {
 impl OpKind {
     const COUNT: usize = Self::Lock as usize + 1;
 
+    /// All there are.
+    pub const ALL: [Self; Self::COUNT] = {
+        use OpKind::{
+            Allocate, Create, CreateDir, List, Lock, Open, Read, Remove, Rename, SetLen, Sync, SyncDir, Write,
+        };
+        [Open, Create, Read, Write, Sync, SetLen, Allocate, Rename, Remove, List, SyncDir, CreateDir, Lock]
+    };
+
     /// Whether it can change what a crash leaves: what `crash_after` counts.
     pub const fn is_mutation(self) -> bool {
         use OpKind::{Allocate, Create, CreateDir, Link, Remove, Rename, SetLen, Sync, SyncDir, Write};

@@ -64,6 +64,8 @@ struct State {
     held_syncs: usize,
     /// Held syncs that may go on.
     passes: usize,
+    /// The disk as it was before each mutation, while it is recorded.
+    images: Option<Vec<SimDisk>>,
 }
 
 impl SimDisk {
@@ -94,6 +96,7 @@ impl SimDisk {
             holding_syncs: false,
             held_syncs: 0,
             passes: 0,
+            images: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         Self { shared, folder: String::new() }
@@ -128,7 +131,10 @@ impl SimDisk {
     /// The disk after SIGKILL at this moment: an independent disk without locks, faults and holds, its counters at zero. Everything
     /// that was handed to the kernel is there, and what was not synced still is not: a later `crash` may lose it.
     pub fn kill(&self) -> Self {
-        let state = self.state();
+        Self::image(&self.state())
+    }
+
+    fn image(state: &State) -> Self {
         let inodes = state.inodes.iter().map(|(&id, inode)| (id, inode.without_handles())).collect();
         let disk = Self::from_parts(
             state.prng.clone(),
@@ -137,9 +143,19 @@ impl SimDisk {
             state.names.clone(),
             state.capacity,
         )
-        .like(&state);
+        .like(state);
         disk.state().collect_garbage();
         disk
+    }
+
+    /// From now on keeps the disk as it is before every mutation: what [`SimDisk::kill`] would give there.
+    pub fn record(&self) {
+        self.state().images = Some(Vec::new());
+    }
+
+    /// The images since [`SimDisk::record`], which ends.
+    pub fn recorded(&self) -> Vec<Self> {
+        self.state().images.take().unwrap_or_default()
     }
 
     /// Makes the nth operation of a kind from now on fail, once; 1 is the next one.
@@ -254,6 +270,15 @@ impl SimDisk {
         self.state().names.files()
     }
 
+    /// Folds over all files, as a program sees them now, in the order of their paths. Counts as no operation, meets no fault.
+    pub fn fold_files<T>(&self, start: T, mut each: impl FnMut(T, &str, &[u8]) -> T) -> T {
+        let state = self.state();
+        state.names.files().iter().fold(start, |folded, path| {
+            let inode = state.names.file(path).expect("it was just listed");
+            each(folded, path, state.inodes[&inode].content())
+        })
+    }
+
     /// The bytes of a file, as a program sees them now. Counts as no operation, meets no fault.
     pub fn read_raw(&self, path: &str) -> Option<Vec<u8>> {
         let state = self.state();
@@ -297,6 +322,10 @@ impl SimDisk {
             // The disk has stopped, perhaps just now: held syncs must notice.
             self.shared.changed.notify_all();
         })?;
+        if kind.is_mutation() && state.images.is_some() {
+            let image = Self::image(&state);
+            state.images.iter_mut().for_each(|images| images.push(image.clone()));
+        }
         Ok((state, permit))
     }
 }

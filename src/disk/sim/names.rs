@@ -164,8 +164,10 @@ impl Names {
     pub(super) fn after_crash(&self, style: CrashStyle, prng: &mut Prng) -> Self {
         let steps = self.pending.len() as u64;
         let chosen = match style {
-            CrashStyle::LoseAll => vec![false; self.pending.len()],
-            CrashStyle::KeepAll => vec![true; self.pending.len()],
+            CrashStyle::LoseAll | CrashStyle::LoseNames => vec![false; self.pending.len()],
+            CrashStyle::KeepAll | CrashStyle::LoseBytes | CrashStyle::Torn | CrashStyle::Garbage => {
+                vec![true; self.pending.len()]
+            }
             CrashStyle::Random | CrashStyle::RandomWithGarbage if prng.chance(1, 2) => {
                 let prefix = prng.below(steps + 1);
                 (0..steps).map(|i| i < prefix).collect()

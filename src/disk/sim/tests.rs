@@ -161,6 +161,55 @@ fn a_folder_that_was_not_synced_takes_its_files_with_it() {
 }
 
 #[test]
+fn names_and_bytes_may_be_lost_apart() {
+    let disk = SimDisk::new(1);
+    let file = disk.open("f", Open::Create).unwrap();
+    file.write_all_at(b"abc", 0).unwrap();
+    assert_eq!(disk.crash(1, CrashStyle::LoseNames).files(), [""; 0]);
+    assert_eq!(disk.crash(1, CrashStyle::LoseBytes).read_raw("f").unwrap(), b"");
+    disk.sync_dir("").unwrap();
+    assert_eq!(disk.crash(1, CrashStyle::LoseNames).read_raw("f").unwrap(), b"abc");
+    disk.rename("f", "g").unwrap();
+    assert_eq!(disk.crash(1, CrashStyle::LoseNames).files(), ["f"]);
+    assert_eq!(disk.crash(1, CrashStyle::LoseBytes).files(), ["g"]);
+}
+
+#[test]
+fn the_last_write_is_torn_at_sectors_or_all_unsynced_bytes_are_noise() {
+    let (disk, file) = with_file();
+    file.write_all_at(&sectors(b"s"), 0).unwrap();
+    file.sync().unwrap();
+    file.write_all_at(&sectors(b"ab"), 512).unwrap();
+    file.write_all_at(&sectors(b"cd"), 1536).unwrap();
+    let torn = outcomes(&disk, CrashStyle::Torn);
+    let texts = |tail: &[u8]| Some(sectors(&[b"sab", tail].concat()));
+    assert_eq!(torn, BTreeSet::from([texts(b"cd"), texts(b"\0d"), texts(b"c\0"), texts(b"\0\0")]));
+    let noise = disk.crash(1, CrashStyle::Garbage).read_raw("f").unwrap();
+    assert_eq!(noise.len(), 5 * 512);
+    assert_eq!(noise[..512], sectors(b"s"), "what was synced is not touched");
+    assert!(noise[512..].chunks(512).all(|sector| sector.iter().collect::<BTreeSet<_>>().len() > 100));
+}
+
+#[test]
+fn a_recorded_disk_has_an_image_from_before_each_mutation() {
+    let (disk, file) = with_file();
+    let before = disk.mutations();
+    disk.record();
+    file.write_all_at(b"abc", 0).unwrap();
+    file.read_exact_at(&mut [0; 3], 0).unwrap();
+    file.sync().unwrap();
+    disk.rename("f", "g").unwrap();
+    let images = disk.recorded();
+    assert_eq!(images.len() as u64, disk.mutations() - before);
+    let found = |image: &SimDisk, style| image.crash(1, style).read_raw("f").unwrap();
+    assert_eq!(found(&images[0], CrashStyle::KeepAll), b"");
+    assert_eq!(found(&images[1], CrashStyle::KeepAll), b"abc");
+    assert_eq!(found(&images[1], CrashStyle::LoseAll), b"");
+    assert_eq!(found(&images[2], CrashStyle::LoseAll), b"abc");
+    assert!(disk.recorded().is_empty());
+}
+
+#[test]
 fn a_rename_is_never_kept_without_the_one_before_it() {
     for seed in 0..200 {
         let (disk, _file) = with_file();

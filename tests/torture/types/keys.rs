@@ -1,0 +1,25 @@
+//! Ops on whole keys and databases, whatever the keys hold.
+
+pub const LINES: &[&str] = &[
+    "SET {k}a 1",
+    "RPUSH {k}list a b c",
+    "HSET {k}hash f v g w",
+    "EXPIRE {k}a 1000",
+    "PERSIST {k}a",
+    "PEXPIRE {k}list 90000",
+    "RENAME {k}a {k}b",
+    "RENAME {k}list {k}b",
+    "COPY {k}hash {k}copy REPLACE",
+    "RENAME {k}hash elsewhere",
+    "DEL {k}copy",
+    "SELECT 3",
+    "SET {k}c %40",
+    "SWAPDB 3 4",
+    "SET {k}d 2",
+    "MOVE {k}d 5",
+    "FLUSHDB",
+    "SELECT 5",
+    "DEL {k}d",
+    "SELECT 0",
+    "UNLINK elsewhere",
+];

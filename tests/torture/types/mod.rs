@@ -1,0 +1,19 @@
+//! What each type adds to the torture: one file with the commands that log each of its ops. [`TYPES`] is the one place to name it.
+
+mod hashes;
+mod keys;
+mod lists;
+mod strings;
+
+/// Commands that log every op of a type, none of which is refused, however often they run one behind the other.
+pub struct Type {
+    pub name: &'static str,
+    pub lines: &'static [&'static str],
+}
+
+pub const TYPES: &[Type] = &[
+    Type { name: "keys", lines: keys::LINES },
+    Type { name: "strings", lines: strings::LINES },
+    Type { name: "lists", lines: lists::LINES },
+    Type { name: "hashes", lines: hashes::LINES },
+];
