@@ -32,9 +32,13 @@ impl OpKind {
     /// All there are.
     pub const ALL: [Self; Self::COUNT] = {
         use OpKind::{
-            Allocate, Create, CreateDir, List, Lock, Open, Read, Remove, Rename, SetLen, Sync, SyncDir, Write,
+            Allocate, Create, CreateDir, Link, List, Lock, Open, Read, Remove, Rename, SetLen, Sync, SyncDir,
+            Write,
         };
-        [Open, Create, Read, Write, Sync, SetLen, Allocate, Rename, Remove, List, SyncDir, CreateDir, Lock]
+        [
+            Open, Create, Read, Write, Sync, SetLen, Allocate, Rename, Remove, Link, List, SyncDir,
+            CreateDir, Lock,
+        ]
     };
 
     /// Whether it can change what a crash leaves: what `crash_after` counts.

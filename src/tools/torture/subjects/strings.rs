@@ -34,11 +34,9 @@ pub struct Strings(BTreeMap<u64, (Vec<u8>, Lifetime)>);
 
 impl PartialEq for Strings {
     fn eq(&self, other: &Self) -> bool {
-        let same = |((key, (value, life)), (k, (v, l))): (
-            (&u64, &(Vec<u8>, Lifetime)),
-            (&u64, &(Vec<u8>, Lifetime)),
-        )| { key == k && value == v && life.same(*l) };
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+        let mut pairs = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len()
+            && pairs.all(|((key, (value, life)), (k, (v, l)))| key == k && value == v && life.same(*l))
     }
 }
 
