@@ -25,7 +25,7 @@ pub fn command() -> Command {
              compares what it holds with what it acknowledged; over and over. Run it on the machine and the disk that you want \
              to trust.\n\n\
              kill    SIGKILL (the default)\n\
-             power   on a file system of its own, which loses what was not synced; needs root and loop devices\n\
+             power   frozen (SIGSTOP), on a file system that then loses what was not synced; needs root and loop devices\n\
              enospc  on a file system that fills up and is freed again; needs root and loop devices\n\
              sim     a simulated server, disk and clock; the same seed repeats the same run\n\n\
              With --target it tortures another RESP server: --restart-command must kill it the hard way and start it again on the \

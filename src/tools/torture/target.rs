@@ -101,6 +101,23 @@ impl Own {
         Ok(())
     }
 
+    /// Lets the process do nothing more, and waits until it doesn't. What it has sent by then it sent before whatever comes next: with the
+    /// power cut under a running server, a sync that the kernel fails by halves could be taken for a success.
+    fn freeze(&self) -> io::Result<()> {
+        let Some(pid) = self.child.as_ref().and_then(|child| libc::pid_t::try_from(child.id()).ok()) else {
+            return Ok(());
+        };
+        let mut status = 0;
+        // SAFETY: plain system calls; the pid is that of a child that was not waited for, the pointer to a whole int.
+        let frozen = unsafe {
+            libc::kill(pid, libc::SIGSTOP) == 0 && libc::waitpid(pid, &raw mut status, libc::WUNTRACED) == pid
+        };
+        if frozen && libc::WIFSTOPPED(status) {
+            return Ok(());
+        }
+        Err(io::Error::other("the server had ended before it was struck"))
+    }
+
     fn kill(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
@@ -132,6 +149,7 @@ impl Target {
         match self {
             Self::Own(own) => {
                 if let Some(image) = own.image.as_ref().filter(|_| own.cuts_power) {
+                    own.freeze()?;
                     image.cut_power()?;
                     own.was_struck = true;
                 }
