@@ -125,9 +125,11 @@ fn a_server_that_forgets_is_found_out() {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("forgetful-{}", std::process::id()));
     std::fs::create_dir_all(&home).expect("the test directory is writable");
     let port = (20_000 + std::process::id() % 10_000).to_string();
+    // The port is free again only some time after the kill.
     let start = format!(
-        "cd {home}; test -e pid && kill -9 $(cat pid); redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no \
-         --maxmemory 512mb --daemonize yes --pidfile {home}/pid >/dev/null; while ! redis-cli -p {port} ping >/dev/null 2>&1; do :; done",
+        "cd {home}; test -e pid && kill -9 $(cat pid); sleep 0.3; for attempt in $(seq 400); do redis-cli -p {port} ping >/dev/null 2>&1 && exit 0; \
+         redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --maxmemory 512mb --daemonize yes \
+         --pidfile {home}/pid >/dev/null 2>&1; sleep 0.05; done; exit 1",
         home = home.display()
     );
     let shell = |command: &str| Command::new("sh").args(["-c", command]).status().expect("there is a shell");
