@@ -4,8 +4,10 @@
 //! gathered: connections run first, then the worker's flusher writes the log once (or wakes its thread once) and sends
 //! whatever replies the log allows.
 
+mod client_memory;
 pub mod compactor;
 mod connection;
+mod line;
 pub mod listen;
 pub mod logging;
 pub mod outbox;
