@@ -12,6 +12,8 @@ use crate::config::{Config, MemoryLimit};
 
 /// What a connection takes that keeps nothing: its task, its socket's registration, its entry in the list of clients.
 const CONNECTION_BYTES: u64 = 3 << 10;
+/// So much of the limit is made free at once, that not every growth has to look through all clients.
+const SPARE_SHARE: u64 = 16;
 /// What a connection keeps counts from here on.
 const KEPT_FROM: usize = 1 << 10;
 
@@ -54,7 +56,7 @@ pub fn forget(server: &Server, client: &Client) {
     counter.change(bytes, 0);
 }
 
-/// Tells the largest clients to end until the others fit. False if nobody could be told.
+/// Tells the largest clients to end until the others fit, with a little to spare. False if nobody could be told.
 #[cold]
 fn evict(server: &Server, limit: u64) -> bool {
     let stats = &server.stats;
@@ -72,7 +74,8 @@ fn evict(server: &Server, limit: u64) -> bool {
         .collect();
     clients.sort_unstable_by_key(|(bytes, _)| *bytes);
     let mut told = false;
-    while stats.client_memory_bytes.get() > limit
+    let enough = limit - limit / SPARE_SHARE;
+    while stats.client_memory_bytes.get() > enough
         && let Some((_, client)) = clients.pop()
     {
         let mut share = client.share.lock();

@@ -2,7 +2,6 @@
 //!
 //! The task reads and executes; the worker's flusher sends. Both run on the worker's thread and share a [`Line`].
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -63,7 +62,7 @@ struct Connection {
 /// Requests of one connection that are executed before others get their turn, unless it has waited for it: few pipelines are longer.
 const TURN: usize = 256;
 /// The same for one that has waited.
-const LONG_TURN: usize = 2048;
+const LONG_TURN: usize = 1024;
 /// Bytes of replies that count as a request.
 const TURN_REPLY_LEN: usize = 1 << 10;
 
@@ -125,7 +124,7 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.register(cx);
         loop {
-            if self.line.dead.get() || self.line.client.killed.load(Relaxed) {
+            if self.must_end() {
                 return Poll::Ready(());
             }
             if self.line.is_full.get() && self.line.write.poll_writable(cx).is_ready() {
@@ -136,6 +135,10 @@ impl Connection {
                 return Poll::Pending;
             }
             self.poll_state(cx);
+            if self.must_end() {
+                // At once, for what it has in memory.
+                return Poll::Ready(());
+            }
             if self.line.waits_turn.get() {
                 self.turn = LONG_TURN;
                 return Poll::Pending;
@@ -174,7 +177,7 @@ impl Connection {
                             return Poll::Pending;
                         }
                         self.process(cx);
-                        if self.line.waits_turn.get() {
+                        if self.line.waits_turn.get() && !self.must_end() {
                             self.turn = LONG_TURN;
                             return Poll::Pending;
                         }
@@ -183,6 +186,10 @@ impl Connection {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
             }
         }
+    }
+
+    fn must_end(&self) -> bool {
+        self.line.dead.get() || self.line.client.killed.load(Relaxed)
     }
 
     /// Others wake this task through the client's entry in the registry.
@@ -217,8 +224,8 @@ impl Connection {
             self.worker.give_back(buffer);
         }
         // As much again as has come: what is only announced gets no room.
-        let wanted = self.parser.wanted().min(self.query.len()).max(READ_BUFFER / 4);
-        if self.query.capacity() - self.query.len() < wanted {
+        if self.query.capacity() - self.query.len() < READ_BUFFER / 4 {
+            let wanted = self.parser.wanted().min(self.query.len());
             self.query.reserve(wanted.max(READ_BUFFER));
         }
         let result = self.read.poll_read(cx, &mut self.query);
@@ -611,6 +618,8 @@ impl Connection {
             // Claimed before: its reply is lost with the connection, as a reply on its way would be.
             let _ = parked.waiter.claim();
             blocking::forget(&server, &parked.waiter);
+            // The waiter knows the client: neither would ever be freed.
+            *self.line.client.blocked.lock() = None;
             server.clients.blocked.fetch_sub(1, Relaxed);
         }
         transactions::forget_session(&server, &mut self.session);

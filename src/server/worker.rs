@@ -34,7 +34,7 @@ const SMALL_BUFFERS_MAX: usize = 1024;
 const GATHER_FROM: usize = 2;
 
 /// Connections with long pipelines that go on in one tick; the others of them wait.
-const TURNS_PER_TICK: usize = 4;
+const TURNS_PER_TICK: usize = 2;
 
 /// Wakes a worker's flusher from any thread.
 #[derive(Default)]

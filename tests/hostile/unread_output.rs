@@ -30,8 +30,8 @@ fn replies_of_all_connections_together_stop_at_held_replies_size() {
             assert!(target.number("held_reply_bytes") < bound);
         }
     });
-    // A buffer that grows is up to twice as long, and is copied.
-    target.assert_peak_within(peak, 2 * bound);
+    // The buffers that they wait in are longer: half of one may be sent already, and it grows by doubling.
+    target.assert_peak_within(peak, 4 * bound);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn whoever_lets_more_wait_than_its_limit_is_closed_at_once() {
         });
     });
     // Each of them when it had two megabytes, not a quarter of a second later.
-    target.assert_peak_within(peak, 20 * 3 * MIB);
+    target.assert_peak_within(peak, COUNT as u64 / 2 * MIB);
 }
 
 #[test]
