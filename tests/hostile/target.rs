@@ -72,6 +72,8 @@ impl Target {
     pub fn beside_an_honest_client<T>(&self, work: impl FnOnce() -> T) -> T {
         let (done, answers) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
+            // A failed test must not wait for the honest client for ever.
+            let _end = AtEnd(|| done.store(true, Ordering::SeqCst));
             let honest = scope.spawn(|| {
                 let mut client = self.server.client();
                 while !done.load(Ordering::SeqCst) {
@@ -100,6 +102,14 @@ impl Target {
         let grown = self.peak().saturating_sub(before);
         eprintln!("grown by {:.1} MiB at the peak, bound {:.1}", mib(grown), mib(bound));
         assert!(grown <= bound + SLACK, "grown by {:.1} MiB, bound {:.1}", mib(grown), mib(bound));
+    }
+}
+
+struct AtEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
