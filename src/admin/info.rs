@@ -250,7 +250,7 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("expired_stale_perc", "0.00");
     lines.add_all(["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"].map(|name| (name, 0)));
     lines.add("evicted_keys", stats.evicted_keys.get());
-    lines.add("evicted_clients", 0);
+    lines.add("evicted_clients", ctx.server.stats.evicted_clients.get());
     lines.add_all(["total_eviction_exceeded_time", "current_eviction_exceeded_time"].map(|name| (name, 0)));
     lines.add("keyspace_hits", stats.keyspace_hits.get());
     lines.add("keyspace_misses", stats.keyspace_misses.get());
@@ -362,6 +362,7 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("durable_lsn", durable);
     lines.add("parked_retries", ctx.server.stats.parked_retries.get());
     lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
+    lines.add("client_memory_bytes", ctx.server.stats.client_memory_bytes.get());
     snapshot_figures(&ctx.server.snapshots, lines);
     backup_figures(&ctx.server.backups, lines);
     log_figures(&log.info(), lines);

@@ -44,8 +44,18 @@ pub struct Client {
     pub held_back: AtomicBool,
     /// The command it is blocked in, if it is.
     pub blocked: Mutex<Option<Blocked>>,
+    /// What it counts for in `maxmemory-clients`.
+    pub share: Mutex<Share>,
     /// Wakes its task, on whichever worker that runs.
     pub wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A client's share of the memory of all clients.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Share {
+    pub bytes: u64,
+    /// It was told to end because of it; its bytes count as dying until it has.
+    pub is_evicted: bool,
 }
 
 /// A blocked client, for CLIENT UNBLOCK.
@@ -82,6 +92,8 @@ pub struct Clients {
     next_id: AtomicU64,
     paused: AtomicBool,
     pause: Mutex<Option<Pause>>,
+    /// Accepted, and on their way to their workers.
+    pub arriving: AtomicUsize,
     /// Connections in a blocking command.
     pub blocked: AtomicU64,
 }
@@ -114,6 +126,11 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Those who are still on their way included.
+    pub fn len_with_arriving(&self) -> usize {
+        self.arriving.load(Relaxed) + self.len()
     }
 
     /// The pause in force at a time.

@@ -419,7 +419,7 @@ impl<'a> Ctx<'a> {
 
     /// Forgets all watched keys; their stripes are held.
     pub fn unwatch_all(&mut self) {
-        for watched in std::mem::take(&mut self.session.watched) {
+        for watched in self.session.watched.take() {
             let flag = self.session.watch_flag.clone();
             let slot = self.place(&watched.key).slot;
             let space = self.keyspace().space(watched.db);

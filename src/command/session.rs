@@ -1,6 +1,9 @@
 //! What a connection carries from one command to the next.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 use super::Command;
 use super::clients::Client;
@@ -22,16 +25,86 @@ pub struct Multi {
     pub queue: Vec<Queued>,
     /// A command was refused while queueing: EXEC aborts.
     pub dirty: bool,
-    /// Bytes held by the queue.
-    pub bytes: usize,
+    /// Bytes of the queued arguments.
+    args_bytes: usize,
 }
 
-/// A watched key.
+/// What the allocator adds to the two allocations of a queued command.
+const QUEUED_OVERHEAD: usize = 32;
+
+impl Multi {
+    pub fn push(&mut self, queued: Queued) {
+        self.args_bytes += queued.args.heap_len() + QUEUED_OVERHEAD;
+        self.queue.push(queued);
+    }
+
+    /// Bytes held by the queue.
+    pub fn heap_len(&self) -> usize {
+        self.args_bytes + self.queue.capacity() * size_of::<Queued>()
+    }
+}
+
+/// A watched key. Two are the same if database and key are.
 pub struct Watched {
     pub db: u32,
     pub key: Box<[u8]>,
     /// It was there when it was watched.
     pub existed: bool,
+}
+
+impl Hash for Watched {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.db, &*self.key).hash(state);
+    }
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, other: &Self) -> bool {
+        self.db == other.db && self.key == other.key
+    }
+}
+
+impl Eq for Watched {}
+
+/// Bytes that a watched key takes besides its own, here and with its stripe, in tables that may be half empty.
+const WATCHED_OVERHEAD: usize = 288;
+
+/// The keys that a session watches.
+#[derive(Default)]
+pub struct WatchedKeys {
+    keys: HashSet<Watched>,
+    bytes: usize,
+}
+
+impl WatchedKeys {
+    /// False if it was watched before.
+    pub fn insert(&mut self, watched: Watched) -> bool {
+        let bytes = Self::bytes_for(watched.key.len());
+        let is_new = self.keys.insert(watched);
+        self.bytes += if is_new { bytes } else { 0 };
+        is_new
+    }
+
+    /// What one more key takes, about.
+    pub const fn bytes_for(key_len: usize) -> usize {
+        2 * key_len + WATCHED_OVERHEAD
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Watched> {
+        self.keys.iter()
+    }
+
+    pub fn take(&mut self) -> impl Iterator<Item = Watched> + use<> {
+        std::mem::take(self).keys.into_iter()
+    }
 }
 
 /// CLIENT REPLY.
@@ -55,7 +128,7 @@ pub struct Session {
     /// CLIENT DURABILITY; `None`: the server's `appendfsync`.
     pub durability: Option<Policy>,
     pub multi: Option<Multi>,
-    pub watched: Vec<Watched>,
+    pub watched: WatchedKeys,
     /// Set when a watched key changed.
     pub watch_flag: WatchFlag,
     pub reply_mode: ReplyMode,
@@ -65,6 +138,8 @@ pub struct Session {
     pub last_write: crate::log::Lsn,
     /// Close once the replies so far are sent (QUIT, CLIENT KILL of oneself, protocol errors).
     pub close_after_reply: bool,
+    /// The output ends the connection when it is longer than this, so no more of a reply needs to be made.
+    pub output_len_max: usize,
 }
 
 impl Session {
@@ -76,12 +151,18 @@ impl Session {
             authenticated,
             durability: None,
             multi: None,
-            watched: Vec::new(),
+            watched: WatchedKeys::default(),
             watch_flag: WatchFlag::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
             last_write: 0,
             close_after_reply: false,
+            output_len_max: usize::MAX,
         }
+    }
+
+    /// Bytes kept from one request to the next: queued commands, watched keys.
+    pub fn kept_bytes(&self) -> usize {
+        self.multi.as_ref().map_or(0, Multi::heap_len) + self.watched.bytes
     }
 }

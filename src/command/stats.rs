@@ -107,6 +107,11 @@ pub struct Stats {
     pub net_output_bytes: Counter,
     /// Bytes of replies that wait to be sent, of connections with more than a few.
     pub held_reply_bytes: Counter,
+    /// What all clients take, as `maxmemory-clients` counts it; those told to end for it not among them.
+    pub client_memory_bytes: Counter,
+    /// What those take who were told to end for `maxmemory-clients` and have not yet.
+    pub dying_client_bytes: Counter,
+    pub evicted_clients: Counter,
     /// How often a request that could not run yet was tried again.
     pub parked_retries: Counter,
     pub keyspace_hits: Counter,
@@ -206,6 +211,7 @@ impl Stats {
             &self.expired_fields,
             &self.evicted_keys,
             &self.error_replies,
+            &self.evicted_clients,
             &self.query_buffer_limit_disconnections,
             &self.output_buffer_limit_disconnections,
         ];

@@ -203,8 +203,7 @@ fn admit(
         && !command.flags.contains(Flags::NOT_QUEUED)
     {
         let args = OwnedArgs::from(args);
-        multi.bytes += args.heap_len();
-        multi.queue.push(Queued { command, number, args });
+        multi.push(Queued { command, number, args });
         Reply::new(out, session.proto).simple("QUEUED");
         return Outcome::done(0);
     }

@@ -43,7 +43,7 @@ pub fn keys_of<'a>(
 /// The stripes of a session's queued commands and watched keys.
 pub fn of_transaction(keyspace: &Keyspace, session: &Session) -> StripeSet {
     let mut set = StripeSet::default();
-    for watched in &session.watched {
+    for watched in session.watched.iter() {
         set = set.with(StripeSet::one(stripe_of(keyspace.key(&watched.key).slot)));
     }
     for queued in session.multi.iter().flat_map(|multi| &multi.queue) {

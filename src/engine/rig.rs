@@ -49,6 +49,7 @@ pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
         held_back: AtomicBool::new(false),
         killed: AtomicBool::new(false),
         blocked: Mutex::new(None),
+        share: Mutex::default(),
         wake: Box::new(|| {}),
     })
 }

@@ -140,7 +140,7 @@ fn handle(
     args: Args<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), CommandError> {
-    let mut reply = Reply::new(out, ctx.session.proto);
+    let mut reply = Reply::new(out, ctx.session.proto).up_to(ctx.session.output_len_max);
     let mark = reply.mark();
     let result = (command.handler)(ctx, args, &mut reply);
     if let Err(error) = &result {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::command::server::Server;
-use crate::command::session::{Multi, Session, Watched};
+use crate::command::session::{Multi, Session, Watched, WatchedKeys};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
 use crate::error::CommandError;
 use crate::keyspace::stripe::stripe_of;
@@ -121,7 +121,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
 fn watched_changed(ctx: &mut Ctx<'_>) -> bool {
     let watched = std::mem::take(&mut ctx.session.watched);
     let mut expired = false;
-    for key in &watched {
+    for key in watched.iter() {
         let found = ctx.entry_in(key.db, &key.key).is_some();
         expired |= key.existed && !found;
     }
@@ -143,15 +143,18 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
         return Err(CommandError::new("ERR WATCH inside MULTI is not allowed"));
     }
     let (db, space) = (ctx.session.db, ctx.space());
+    let wanted: usize = args.tail(1).iter().map(|key| WatchedKeys::bytes_for(key.len())).sum();
+    if (ctx.session.kept_bytes() + wanted) as u64 > ctx.server.config.client_query_buffer_limit() {
+        return Err(CommandError::new("ERR WATCH of more keys than client-query-buffer-limit has room for"));
+    }
     for key in args.tail(1).iter() {
         let existed = ctx.exists(key);
-        if ctx.session.watched.iter().any(|w| w.db == db && *w.key == *key) {
+        if !ctx.session.watched.insert(Watched { db, key: key.into(), existed }) {
             continue;
         }
         let slot = ctx.place(key).slot;
         let flag = ctx.session.watch_flag.clone();
         ctx.held_mut().shelf_mut(slot).waiters.watch(space, key, flag);
-        ctx.session.watched.push(Watched { db, key: key.into(), existed });
     }
     ctx.session.client.watched.store(ctx.session.watched.len() as u64, Relaxed);
     reply.ok();
@@ -166,7 +169,7 @@ fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
 
 /// A connection ends: what it left in the stripes is taken out.
 pub fn forget_session(server: &Server, session: &mut Session) {
-    let watched = std::mem::take(&mut session.watched);
+    let watched = session.watched.take();
     let Some(store) = server.store.get() else { return };
     for Watched { db, key, .. } in watched {
         let slot = store.keyspace.key(&key).slot;

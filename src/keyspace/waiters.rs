@@ -88,6 +88,16 @@ pub struct Waiters {
     waiting: HashMap<Place, VecDeque<Arc<Waiter>>>,
 }
 
+/// A table that has held a great many keys doesn't stay as large for ever.
+fn give_up_room<V>(table: &mut HashMap<Place, V>) {
+    if table.capacity() > ROOM_KEPT && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2);
+    }
+}
+
+/// Room for so many keys a table keeps.
+const ROOM_KEPT: usize = 64;
+
 #[derive(Hash)]
 struct Lookup<'a>(SpaceId, &'a [u8]);
 
@@ -107,6 +117,7 @@ impl Waiters {
             flags.retain(|f| !Arc::ptr_eq(f, flag));
             if flags.is_empty() {
                 self.watched.remove(&Lookup(space, key));
+                give_up_room(&mut self.watched);
             }
         }
     }
@@ -142,6 +153,7 @@ impl Waiters {
             queue.retain(|w| !Arc::ptr_eq(w, waiter));
             if queue.is_empty() {
                 self.waiting.remove(&Lookup(space, key));
+                give_up_room(&mut self.waiting);
             }
         }
     }

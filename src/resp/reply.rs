@@ -23,12 +23,21 @@ pub struct Mark(usize);
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     proto: Protocol,
+    /// Once `out` is longer, strings are left out: the connection is going to be closed for it.
+    len_max: usize,
 }
 
 impl<'a> Reply<'a> {
     #[inline]
     pub const fn new(out: &'a mut Vec<u8>, proto: Protocol) -> Self {
-        Self { out, proto }
+        Self { out, proto, len_max: usize::MAX }
+    }
+
+    /// Nothing but the beginning of a reply that makes the output longer than `len_max` is kept: it cannot be sent.
+    #[must_use]
+    pub const fn up_to(mut self, len_max: usize) -> Self {
+        self.len_max = len_max;
+        self
     }
 
     #[inline]
@@ -101,6 +110,9 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.out.len() > self.len_max {
+            return;
+        }
         self.out.reserve(bytes.len() + 24);
         self.count(b'$', bytes.len());
         self.out.extend_from_slice(bytes);

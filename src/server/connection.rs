@@ -2,7 +2,6 @@
 //!
 //! The task reads and executes; the worker's flusher sends. Both run on the worker's thread and share a [`Line`].
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,11 +13,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
-use crate::command::clients::Client;
-use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::command::snapshots::{Then, Waiting};
-use crate::command::stats::Stats;
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
@@ -26,124 +22,12 @@ use crate::engine::{Flow, execute, look_ahead, run, transactions};
 use crate::log::{LogState, Lsn, Policy};
 use crate::resp::{Limits, Parsed, Parser, Reply};
 
+use super::client_memory;
+use super::line::{COUNTED_FROM, Line};
 use super::listen;
-use super::outbox::{Level, Outbox, Published};
-use super::stream::{Accepted, ReadHalf, WriteHalf};
+use super::outbox::{Level, Outbox};
+use super::stream::{Accepted, ReadHalf};
 use super::worker::{GATHERED_LEN_MAX, READ_BUFFER, Worker};
-
-/// What the connection's task and the worker's flusher share.
-pub struct Line {
-    pub outbox: RefCell<Outbox>,
-    write: WriteHalf,
-    pub client: Arc<Client>,
-    /// In the flusher's list of this tick.
-    pub is_due: Cell<bool>,
-    /// In the flusher's list of those that wait for the log.
-    pub is_held: Cell<bool>,
-    /// The socket took less than it was offered: the task waits until it takes more.
-    is_full: Cell<bool>,
-    /// To be closed once everything is sent.
-    closing: Cell<bool>,
-    dead: Cell<bool>,
-    /// What `held_reply_bytes` counts of this connection.
-    counted: Cell<u64>,
-    /// The task takes no requests until replies have left.
-    overloaded: Cell<bool>,
-    /// Since when the output has been over its soft limit, in Unix milliseconds.
-    over_soft_since_ms: Cell<Option<u64>>,
-    blocked: Cell<bool>,
-}
-
-impl Line {
-    fn wake(&self) {
-        (self.client.wake)();
-    }
-
-    fn end(&self) {
-        self.dead.set(true);
-        self.wake();
-    }
-
-    /// Sends what the log allows and the socket takes.
-    pub fn send(&self, stats: &Stats, published: Published) {
-        if self.dead.get() || self.is_full.get() {
-            return;
-        }
-        let mut outbox = self.outbox.borrow_mut();
-        loop {
-            let ready = outbox.ready(published);
-            if ready.is_empty() {
-                break;
-            }
-            match self.write.try_write(ready) {
-                Ok(sent) => {
-                    outbox.consume(sent);
-                    self.client.output_total.fetch_add(sent as u64, Relaxed);
-                    stats.net_output_bytes.add(sent as u64);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.is_full.set(true);
-                    self.wake();
-                    break;
-                }
-                Err(_) => {
-                    self.end();
-                    break;
-                }
-            }
-        }
-        self.client.output_bytes.store(outbox.len(), Relaxed);
-        self.count_held(stats, outbox.len());
-        if self.overloaded.replace(false) {
-            self.wake();
-        }
-        if self.closing.get() && outbox.is_empty() {
-            self.end();
-        }
-    }
-
-    /// Keeps the sum over all connections; small outboxes are left out, so that it costs nothing for most.
-    fn count_held(&self, stats: &Stats, len: usize) {
-        let new = if len > COUNTED_FROM { len as u64 } else { 0 };
-        stats.held_reply_bytes.change(self.counted.replace(new), new);
-    }
-
-    /// Too many replies wait to leave: of this connection, or of all, this one among them.
-    fn is_overloaded(&self, server: &Server) -> bool {
-        let (len, max) = (self.outbox.borrow().len(), server.config.held_replies_size());
-        len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max)
-    }
-
-    /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
-    pub fn stays_held(&self, failed: bool) -> bool {
-        let held = self.outbox.borrow().is_held() && !self.dead.get();
-        if held && failed {
-            self.end();
-        }
-        self.is_held.set(held && !failed);
-        held && !failed
-    }
-
-    /// Time-outs and output limits, now and then.
-    pub fn sweep(&self, server: &Server, now_ms: u64) {
-        let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
-        let timeout = server.config.timeout() as u64;
-        if timeout > 0 && idle_ms > timeout * 1000 && !self.blocked.get() {
-            self.end();
-        }
-        let limit = server.config.output_buffer_limit(ClientClass::Normal);
-        let bytes = self.outbox.borrow().len() as u64;
-        let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
-        let since = self.over_soft_since_ms.get().unwrap_or(now_ms);
-        self.over_soft_since_ms.set(over_soft.then_some(since));
-        let soft_ended = over_soft && now_ms.saturating_sub(since) >= limit.soft_seconds * 1000;
-        if soft_ended || (limit.hard_bytes > 0 && bytes > limit.hard_bytes) {
-            tracing::warn!(client = self.client.id, bytes, "output over client-output-buffer-limit: closed");
-            server.stats.output_buffer_limit_disconnections.add(1);
-            self.end();
-        }
-    }
-}
 
 /// What a connection is doing between two requests.
 enum State {
@@ -169,10 +53,24 @@ struct Connection {
     state: State,
     waker: Arc<Mutex<Option<Waker>>>,
     limits: Limits,
+    /// What it may still do before others get their turn, in requests.
+    turn: usize,
+    /// What a blocking command keeps while it waits.
+    blocked_bytes: usize,
 }
 
-/// An outbox with less than this counts as empty where the replies of all connections are added up.
-const COUNTED_FROM: usize = 16 << 10;
+/// Requests of one connection that are executed before others get their turn, unless it has waited for it: few pipelines are longer.
+const TURN: usize = 256;
+/// The same for one that has waited.
+const LONG_TURN: usize = 1024;
+/// Bytes of replies that count as a request.
+const TURN_REPLY_LEN: usize = 1 << 10;
+
+/// Output of a client that has not said who it is.
+const UNAUTHENTICATED_OUTPUT_MAX: usize = COUNTED_FROM;
+
+/// What a key that is waited for takes besides its own bytes, in the waiter and with its stripe.
+const WAITED_OVERHEAD: usize = 160;
 
 /// Longest that a parked request waits before it looks again by itself.
 const PARK_RETRY: Duration = Duration::from_millis(50);
@@ -180,6 +78,7 @@ const PARK_RETRY: Duration = Duration::from_millis(50);
 /// Serves an accepted socket on the worker's thread.
 pub fn start(worker: &Rc<Worker>, socket: Accepted) {
     let server = &worker.server;
+    let arrived = || server.clients.arriving.fetch_sub(1, Relaxed);
     let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
     let shared = waker.clone();
     let wake = Box::new(move || {
@@ -192,24 +91,13 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         Ok(halves) => halves,
         Err(error) => {
             tracing::warn!("a connection could not be taken over: {error}");
+            arrived();
             return;
         }
     };
     server.clients.add(client.clone());
-    let line = Rc::new(Line {
-        outbox: RefCell::default(),
-        write,
-        client: client.clone(),
-        is_due: Cell::new(false),
-        is_held: Cell::new(false),
-        is_full: Cell::new(false),
-        closing: Cell::new(false),
-        dead: Cell::new(false),
-        counted: Cell::new(0),
-        overloaded: Cell::new(false),
-        over_soft_since_ms: Cell::new(None),
-        blocked: Cell::new(false),
-    });
+    arrived();
+    let line = Rc::new(Line::new(write, client.clone()));
     worker.lines.borrow_mut().push(Rc::downgrade(&line));
     let authenticated = server.config.requirepass().is_empty();
     let mut connection = Connection {
@@ -222,7 +110,10 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         state: State::Ready,
         waker,
         limits: Limits::DEFAULT,
+        turn: TURN,
+        blocked_bytes: 0,
     };
+    connection.line.note_memory(server);
     tokio::task::spawn_local(async move {
         std::future::poll_fn(|cx| connection.poll(cx)).await;
         connection.end();
@@ -233,19 +124,31 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.register(cx);
         loop {
-            if self.line.dead.get() || self.line.client.killed.load(Relaxed) {
+            if self.must_end() {
                 return Poll::Ready(());
             }
             if self.line.is_full.get() && self.line.write.poll_writable(cx).is_ready() {
                 self.line.is_full.set(false);
                 self.worker.due(&self.line, false);
             }
+            if self.line.waits_turn.get() {
+                return Poll::Pending;
+            }
             self.poll_state(cx);
+            if self.must_end() {
+                // At once, for what it has in memory.
+                return Poll::Ready(());
+            }
+            if self.line.waits_turn.get() {
+                self.turn = LONG_TURN;
+                return Poll::Pending;
+            }
             if !matches!(self.state, State::Ready) && self.query.len() >= READ_BUFFER {
                 // It has more to say than may be kept for later: TCP makes it wait.
                 return Poll::Pending;
             }
             if self.line.closing.get() {
+                self.drop_input();
                 return Poll::Pending;
             }
             if self.is_overloaded() {
@@ -254,7 +157,11 @@ impl Connection {
                 return Poll::Pending;
             }
             match self.poll_read(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.turn = TURN;
+                    self.tuck_away();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(0)) => {
                     // What was asked is still answered: `printf PING | nc` closes its side first.
                     self.close_when_sent();
@@ -270,11 +177,19 @@ impl Connection {
                             return Poll::Pending;
                         }
                         self.process(cx);
+                        if self.line.waits_turn.get() && !self.must_end() {
+                            self.turn = LONG_TURN;
+                            return Poll::Pending;
+                        }
                     }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
             }
         }
+    }
+
+    fn must_end(&self) -> bool {
+        self.line.dead.get() || self.line.client.killed.load(Relaxed)
     }
 
     /// Others wake this task through the client's entry in the registry.
@@ -301,13 +216,16 @@ impl Connection {
 
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        if self.query.capacity() == 0 {
-            // Borrow the worker's buffer; it goes back when everything in it was executed.
-            self.query = std::mem::take(&mut *self.worker.read_buffer.borrow_mut());
+        if self.query.capacity() < READ_BUFFER {
+            // Borrow the worker's buffer; it goes back when everything in it was executed, or when the rest waits for its end.
+            let mut buffer = std::mem::take(&mut *self.worker.read_buffer.borrow_mut());
+            buffer.extend_from_slice(&self.query);
+            std::mem::swap(&mut buffer, &mut self.query);
+            self.worker.give_back(buffer);
         }
-        let wanted = self.parser.wanted().min(16 << 20);
-        let room = self.query.capacity() - self.query.len();
-        if room < wanted || room < READ_BUFFER / 4 {
+        // As much again as has come: what is only announced gets no room.
+        if self.query.capacity() - self.query.len() < READ_BUFFER / 4 {
+            let wanted = self.parser.wanted().min(self.query.len());
             self.query.reserve(wanted.max(READ_BUFFER));
         }
         let result = self.read.poll_read(cx, &mut self.query);
@@ -315,6 +233,44 @@ impl Connection {
             self.give_buffer_back();
         }
         result
+    }
+
+    /// A request that is not complete waits in no more room than it needs: the large buffers are for reading.
+    fn tuck_away(&mut self) {
+        let (len, capacity) = (self.query.len(), self.query.capacity());
+        if len > 0 && len < READ_BUFFER && capacity > 2 * len.max(GATHERED_LEN_MAX) {
+            let mut small = Vec::with_capacity(len);
+            small.extend_from_slice(&self.query);
+            let large = std::mem::replace(&mut self.query, small);
+            self.worker.give_back(large);
+        }
+        self.show_input();
+    }
+
+    /// It is to be closed: nothing more is executed.
+    fn drop_input(&mut self) {
+        if matches!(self.state, State::Ready) && self.query.capacity() > 0 {
+            self.give_buffer_back();
+            self.parser = Parser::new();
+            self.show_input();
+        }
+    }
+
+    /// Tells others what is kept of the input and of earlier requests.
+    fn show_input(&mut self) {
+        let client = &self.line.client;
+        client.query_bytes.store(self.query.len(), Relaxed);
+        client.query_free.store(self.query.capacity() - self.query.len(), Relaxed);
+        let kept = self.query.capacity() + self.kept_bytes();
+        self.line.input_bytes.set(kept);
+        if self.line.note_memory(&self.worker.server) {
+            self.worker.wait_for_room(&self.line);
+        }
+    }
+
+    /// Bytes kept besides the input itself.
+    fn kept_bytes(&self) -> usize {
+        self.session.kept_bytes() + self.parser.heap_len() + self.blocked_bytes
     }
 
     fn give_buffer_back(&mut self) {
@@ -326,9 +282,19 @@ impl Connection {
         self.worker.prefetch_gathered();
         self.worker.transaction.borrow_mut().time.begin_batch();
         let mut appended = false;
+        if self.worker.server.stats.dying_client_bytes.get() > 0 {
+            self.worker.wait_for_room(&self.line);
+            return;
+        }
+        self.set_limits();
         // Requests whose keys were asked for already.
         let mut looked_at = 0;
         while matches!(self.state, State::Ready) && !self.line.closing.get() {
+            if self.turn == 0 {
+                self.worker.wait_for_turn(&self.line);
+                break;
+            }
+            self.turn -= 1;
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
@@ -351,13 +317,46 @@ impl Connection {
             if self.session.close_after_reply {
                 self.line.closing.set(true);
             }
-            if self.is_overloaded() {
+            if self.is_too_much() {
                 break;
             }
         }
         self.drop_executed();
         self.show_figures();
         self.worker.due(&self.line, appended);
+    }
+
+    /// What the configuration, which may have changed, and the state of the session allow.
+    fn set_limits(&mut self) {
+        let config = &self.worker.server.config;
+        self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
+        let hard = match config.output_buffer_limit(ClientClass::Normal).hard_bytes {
+            0 => u64::MAX,
+            bytes => bytes,
+        };
+        let max = client_memory::limit(config).map_or(hard, |limit| limit.min(hard));
+        let max = if max == u64::MAX { usize::MAX } else { self.line.outbox.borrow().len_with(max as usize) };
+        self.session.output_len_max = max;
+    }
+
+    /// The replies so far, or what else the session keeps, are too much for more requests to be executed now.
+    #[inline]
+    fn is_too_much(&mut self) -> bool {
+        let kept = self.kept_bytes();
+        let (len, room) = {
+            let outbox = self.line.outbox.borrow();
+            (outbox.len(), outbox.heap_len())
+        };
+        if len <= COUNTED_FROM && kept + room <= 2 * COUNTED_FROM {
+            return false;
+        }
+        self.line.input_bytes.set(kept);
+        if self.line.note_memory(&self.worker.server) {
+            self.worker.wait_for_room(&self.line);
+            return true;
+        }
+        len > UNAUTHENTICATED_OUTPUT_MAX
+            && self.line.has_too_much(&self.worker.server, self.session.authenticated)
     }
 
     /// Executes the parsed request. True if something was appended to the log.
@@ -375,7 +374,9 @@ impl Connection {
         let outcome = execute(server, &mut self.session, &mut transaction, args, &mut outbox.bytes);
         drop(transaction);
         let appended = self.hold(&mut outbox, from, outcome.gate);
+        let reply_len = outbox.bytes.len() - from;
         drop(outbox);
+        self.turn = self.turn.saturating_sub(reply_len / TURN_REPLY_LEN);
         match outcome.flow {
             Flow::Done => {}
             Flow::Park => {
@@ -391,6 +392,8 @@ impl Connection {
                 server.clients.blocked.fetch_add(1, Relaxed);
                 server.stats.blocked_clients.add(1);
                 self.line.blocked.set(true);
+                let keys = parked.waiter.keys.iter();
+                self.blocked_bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
                 self.state = State::Blocked(parked, timer);
             }
             Flow::WaitDurable(wait) => {
@@ -460,8 +463,7 @@ impl Connection {
             self.query.drain(..consumed);
         }
         let limit = self.worker.server.config.client_query_buffer_limit();
-        let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
-        if (self.query.len() + queued) as u64 > limit {
+        if (self.query.len() + self.kept_bytes()) as u64 > limit {
             tracing::warn!(
                 client = self.line.client.id,
                 "query buffer over client-query-buffer-limit: closed"
@@ -472,7 +474,7 @@ impl Connection {
     }
 
     /// What CLIENT LIST shows, once a batch.
-    fn show_figures(&self) {
+    fn show_figures(&mut self) {
         let client = &self.line.client;
         let session = &self.session;
         let now_ms = self.worker.transaction.borrow_mut().time.wall_ms(&*self.worker.server.clock);
@@ -480,9 +482,8 @@ impl Connection {
         client.db.store(session.db, Relaxed);
         client.resp.store(session.proto as u32, Relaxed);
         client.multi.store(session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64), Relaxed);
-        client.multi_bytes.store(session.multi.as_ref().map_or(0, |multi| multi.bytes), Relaxed);
-        client.query_bytes.store(self.query.len(), Relaxed);
-        client.query_free.store(self.query.capacity() - self.query.len(), Relaxed);
+        client.multi_bytes.store(session.kept_bytes(), Relaxed);
+        self.show_input();
     }
 
     /// Looks whether what the connection waits for has come.
@@ -500,6 +501,7 @@ impl Connection {
                 }
                 self.worker.server.stats.parked_retries.add(1);
                 self.worker.transaction.borrow_mut().time.begin_batch();
+                self.set_limits();
                 let appended = self.execute(cx);
                 if !matches!(self.state, State::Parked(_)) {
                     self.line.client.held_back.store(false, Relaxed);
@@ -540,6 +542,7 @@ impl Connection {
         blocking::forget(server, &parked.waiter);
         server.clients.blocked.fetch_sub(1, Relaxed);
         self.line.blocked.set(false);
+        self.blocked_bytes = 0;
         self.session.last_write = self.session.last_write.max(delivery.wrote);
         let mut outbox = self.line.outbox.borrow_mut();
         let from = outbox.bytes.len();
@@ -615,11 +618,16 @@ impl Connection {
             // Claimed before: its reply is lost with the connection, as a reply on its way would be.
             let _ = parked.waiter.claim();
             blocking::forget(&server, &parked.waiter);
+            // The waiter knows the client: neither would ever be freed.
+            *self.line.client.blocked.lock() = None;
             server.clients.blocked.fetch_sub(1, Relaxed);
         }
         transactions::forget_session(&server, &mut self.session);
         server.clients.remove(self.line.client.id);
         self.line.count_held(&server.stats, 0);
         self.line.dead.set(true);
+        // By now it has next to nothing; what is left goes with this call.
+        *self.line.outbox.borrow_mut() = Outbox::default();
+        client_memory::forget(&server, &self.line.client);
     }
 }

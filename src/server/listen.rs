@@ -173,6 +173,7 @@ impl Distributor {
 
     fn hand_over(&self, socket: Accepted) {
         let worker = self.next.fetch_add(1, Relaxed) % self.workers.len();
+        self.server.clients.arriving.fetch_add(1, Relaxed);
         // A closed channel belongs to a server that is ending: the socket is dropped, that is closed.
         let _ = self.workers[worker].send(socket);
     }
@@ -184,7 +185,7 @@ impl Distributor {
     }
 
     fn is_full(&self) -> bool {
-        self.server.clients.len() >= self.server.config.maxclients() as usize
+        self.server.clients.len_with_arriving() >= self.server.config.maxclients() as usize
     }
 
     fn accept_tcp(&self, socket: std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {

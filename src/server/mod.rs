@@ -5,8 +5,10 @@
 //! whatever replies the log allows.
 
 pub mod backup;
-mod compactor;
+mod client_memory;
+pub mod compactor;
 mod connection;
+mod line;
 pub mod listen;
 pub mod logging;
 pub mod outbox;

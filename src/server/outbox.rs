@@ -60,6 +60,8 @@ pub struct Outbox {
 
 /// Capacity that an empty outbox keeps.
 const KEEP: usize = 16 << 10;
+/// What it keeps when the connection is idle.
+const KEEP_IDLE: usize = 1 << 10;
 
 impl Outbox {
     /// Bytes that are not sent yet.
@@ -69,6 +71,24 @@ impl Outbox {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_len(&self) -> usize {
+        self.bytes.capacity() + self.gates.capacity() * size_of::<Gate>()
+    }
+
+    /// How long `bytes` is when `waiting` of it are not sent.
+    pub const fn len_with(&self, waiting: usize) -> usize {
+        self.sent.saturating_add(waiting)
+    }
+
+    /// The connection has been idle: it may not need the room again.
+    pub fn give_up_room(&mut self) {
+        if self.bytes.is_empty() && self.gates.is_empty() && self.heap_len() > KEEP_IDLE {
+            self.bytes = Vec::new();
+            self.gates = VecDeque::new();
+        }
     }
 
     /// Something waits for the log.

@@ -1,6 +1,7 @@
 //! A worker: one thread, one current-thread runtime, its own connections, and the flusher that serves them all once a tick.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,9 @@ use crate::engine::{note_next, prefetch};
 use crate::keyspace::prefetch::Place;
 use crate::log::{LogState, Moved};
 
-use super::connection::{self, Line};
+use super::client_memory;
+use super::connection;
+use super::line::Line;
 use super::outbox::Published;
 use super::stream::Accepted;
 
@@ -29,6 +32,9 @@ pub const GATHERED_LEN_MAX: usize = 512;
 const SMALL_BUFFERS_MAX: usize = 1024;
 /// With fewer busy connections there is nothing to gather.
 const GATHER_FROM: usize = 2;
+
+/// Connections with long pipelines that go on in one tick; the others of them wait.
+const TURNS_PER_TICK: usize = 2;
 
 /// Wakes a worker's flusher from any thread.
 #[derive(Default)]
@@ -71,6 +77,10 @@ pub struct Worker {
     held: RefCell<Vec<Rc<Line>>>,
     /// Connections whose request waits for room in the log, or for a position in it.
     parked: RefCell<Vec<Waker>>,
+    /// Connections with more requests than may be executed at once: they take turns, so that those with few are served first.
+    turns: RefCell<VecDeque<Rc<Line>>>,
+    /// Connections that wait until those that were told to end for `maxmemory-clients` have.
+    crowded: RefCell<Vec<Rc<Line>>>,
     /// How the log was found at the last tick, and whether it had failed.
     seen: Cell<(Published, bool)>,
     /// Something was appended since the last tick's end.
@@ -95,6 +105,8 @@ impl Worker {
             due: RefCell::default(),
             held: RefCell::default(),
             parked: RefCell::default(),
+            turns: RefCell::default(),
+            crowded: RefCell::default(),
             seen: Cell::default(),
             appended: Cell::new(false),
             transaction: RefCell::default(),
@@ -119,6 +131,36 @@ impl Worker {
     /// Calls the waker when the log has moved.
     pub fn park(&self, waker: &Waker) {
         self.parked.borrow_mut().push(waker.clone());
+    }
+
+    /// Makes a connection wait until it is its turn to go on.
+    pub fn wait_for_turn(&self, line: &Rc<Line>) {
+        if !line.waits_turn.replace(true) {
+            self.turns.borrow_mut().push_back(line.clone());
+            self.bell.ring();
+        }
+    }
+
+    /// Makes a connection wait until there is room.
+    pub fn wait_for_room(&self, line: &Rc<Line>) {
+        if !line.waits_turn.replace(true) {
+            self.crowded.borrow_mut().push(line.clone());
+            self.bell.ring();
+        }
+    }
+
+    fn grant_turns(&self) {
+        let mut turns = self.turns.borrow_mut();
+        let count = turns.len().min(TURNS_PER_TICK);
+        turns.drain(..count).for_each(|line| line.take_turn());
+        let mut crowded = self.crowded.borrow_mut();
+        if self.server.stats.dying_client_bytes.get() == 0 {
+            crowded.drain(..).for_each(|line| line.take_turn());
+        }
+        if !turns.is_empty() || !crowded.is_empty() {
+            // The next tick comes when all that are ready now have had theirs.
+            self.bell.ring();
+        }
     }
 
     /// Whether a request had better wait for those that come with it, so that what they all look up is fetched at once.
@@ -232,6 +274,7 @@ impl Worker {
             }
             if self.bell.rung.swap(false, Ordering::AcqRel) {
                 self.flush();
+                self.grant_turns();
                 if self.bell.rung.load(Ordering::Acquire) {
                     cx.waker().wake_by_ref();
                 }
@@ -255,6 +298,8 @@ impl Worker {
                 }
                 None => false,
             });
+            // The limit may have been lowered.
+            client_memory::enforce(&self.server);
             if !self.held.borrow().is_empty() {
                 self.bell.ring();
             }

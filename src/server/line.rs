@@ -1,0 +1,196 @@
+//! What a connection's task and the worker's flusher share: its replies, and what they may become.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::command::clients::Client;
+use crate::command::server::Server;
+use crate::command::stats::Stats;
+use crate::config::ClientClass;
+
+use super::client_memory;
+use super::outbox::{Outbox, Published};
+use super::stream::WriteHalf;
+
+/// An outbox with less than this counts as empty where the replies of all connections are added up.
+pub const COUNTED_FROM: usize = 16 << 10;
+
+/// After so long without a request a connection gives up the room of its last replies.
+const GIVE_UP_ROOM_MS: u64 = 1000;
+
+/// What the connection's task and the worker's flusher share.
+pub struct Line {
+    pub outbox: RefCell<Outbox>,
+    pub write: WriteHalf,
+    pub client: Arc<Client>,
+    /// In the flusher's list of this tick.
+    pub is_due: Cell<bool>,
+    /// In the flusher's list of those that wait for the log.
+    pub is_held: Cell<bool>,
+    /// The socket took less than it was offered: the task waits until it takes more.
+    pub is_full: Cell<bool>,
+    /// To be closed once everything is sent.
+    pub closing: Cell<bool>,
+    pub dead: Cell<bool>,
+    /// What `held_reply_bytes` counts of this connection.
+    counted: Cell<u64>,
+    /// The task takes no requests until replies have left.
+    pub overloaded: Cell<bool>,
+    /// In one of the worker's queues of those that may not go on yet.
+    pub waits_turn: Cell<bool>,
+    /// Bytes kept of its input, as far as they are known to `maxmemory-clients`.
+    pub input_bytes: Cell<usize>,
+    /// What was last noted of its memory.
+    noted_bytes: Cell<usize>,
+    /// Since when the output has been over its soft limit, in Unix milliseconds.
+    over_soft_since_ms: Cell<Option<u64>>,
+    pub blocked: Cell<bool>,
+}
+
+impl Line {
+    pub fn new(write: WriteHalf, client: Arc<Client>) -> Self {
+        Self {
+            outbox: RefCell::default(),
+            write,
+            client,
+            is_due: Cell::new(false),
+            is_held: Cell::new(false),
+            is_full: Cell::new(false),
+            closing: Cell::new(false),
+            dead: Cell::new(false),
+            counted: Cell::new(0),
+            overloaded: Cell::new(false),
+            waits_turn: Cell::new(false),
+            input_bytes: Cell::new(0),
+            noted_bytes: Cell::new(usize::MAX),
+            over_soft_since_ms: Cell::new(None),
+            blocked: Cell::new(false),
+        }
+    }
+
+    pub fn wake(&self) {
+        (self.client.wake)();
+    }
+
+    pub fn end(&self) {
+        self.dead.set(true);
+        self.wake();
+    }
+
+    /// It goes on, with more than it had.
+    pub fn take_turn(&self) {
+        self.waits_turn.set(false);
+        self.wake();
+    }
+
+    /// Tells `maxmemory-clients` what it keeps. True if it, or somebody else, must end for it.
+    pub fn note_memory(&self, server: &Server) -> bool {
+        let kept = self.input_bytes.get() + self.outbox.borrow().heap_len();
+        self.noted_bytes.replace(kept) != kept && client_memory::note(server, &self.client, kept)
+    }
+
+    /// The output has grown beyond a little. True if no more requests are to be executed for now.
+    #[cold]
+    pub fn has_too_much(&self, server: &Server, authenticated: bool) -> bool {
+        let len = self.outbox.borrow().len();
+        self.count_held(&server.stats, len);
+        let limit = server.config.output_buffer_limit(ClientClass::Normal).hard_bytes;
+        if !authenticated || (limit > 0 && len as u64 > limit) {
+            self.end_over_limit(server, len);
+            return true;
+        }
+        self.is_overloaded(server)
+    }
+
+    fn end_over_limit(&self, server: &Server, bytes: usize) {
+        if !self.dead.get() {
+            tracing::warn!(client = self.client.id, bytes, "output over client-output-buffer-limit: closed");
+            server.stats.output_buffer_limit_disconnections.add(1);
+            self.end();
+        }
+    }
+
+    /// Sends what the log allows and the socket takes.
+    pub fn send(&self, stats: &Stats, published: Published) {
+        if self.dead.get() || self.is_full.get() {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        loop {
+            let ready = outbox.ready(published);
+            if ready.is_empty() {
+                break;
+            }
+            match self.write.try_write(ready) {
+                Ok(sent) => {
+                    outbox.consume(sent);
+                    self.client.output_total.fetch_add(sent as u64, Relaxed);
+                    stats.net_output_bytes.add(sent as u64);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.is_full.set(true);
+                    self.wake();
+                    break;
+                }
+                Err(_) => {
+                    self.end();
+                    break;
+                }
+            }
+        }
+        self.client.output_bytes.store(outbox.len(), Relaxed);
+        self.count_held(stats, outbox.len());
+        if self.overloaded.replace(false) {
+            self.wake();
+        }
+        if self.closing.get() && outbox.is_empty() {
+            self.end();
+        }
+    }
+
+    /// Keeps the sum over all connections; small outboxes are left out, so that it costs nothing for most.
+    pub fn count_held(&self, stats: &Stats, len: usize) {
+        let new = if len > COUNTED_FROM { len as u64 } else { 0 };
+        stats.held_reply_bytes.change(self.counted.replace(new), new);
+    }
+
+    /// Too many replies wait to leave: of this connection, or of all, this one among them.
+    pub fn is_overloaded(&self, server: &Server) -> bool {
+        let (len, max) = (self.outbox.borrow().len(), server.config.held_replies_size());
+        len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max)
+    }
+
+    /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
+    pub fn stays_held(&self, failed: bool) -> bool {
+        let held = self.outbox.borrow().is_held() && !self.dead.get();
+        if held && failed {
+            self.end();
+        }
+        self.is_held.set(held && !failed);
+        held && !failed
+    }
+
+    /// Time-outs and output limits, now and then.
+    pub fn sweep(&self, server: &Server, now_ms: u64) {
+        let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
+        let timeout = server.config.timeout() as u64;
+        if timeout > 0 && idle_ms > timeout * 1000 && !self.blocked.get() {
+            self.end();
+        }
+        let limit = server.config.output_buffer_limit(ClientClass::Normal);
+        let bytes = self.outbox.borrow().len() as u64;
+        let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
+        let since = self.over_soft_since_ms.get().unwrap_or(now_ms);
+        self.over_soft_since_ms.set(over_soft.then_some(since));
+        let soft_ended = over_soft && now_ms.saturating_sub(since) >= limit.soft_seconds * 1000;
+        if soft_ended || (limit.hard_bytes > 0 && bytes > limit.hard_bytes) {
+            self.end_over_limit(server, bytes as usize);
+        }
+        if idle_ms > GIVE_UP_ROOM_MS {
+            self.outbox.borrow_mut().give_up_room();
+        }
+        // Sending leaves less than was noted; the limit may have changed.
+        self.note_memory(server);
+    }
+}
