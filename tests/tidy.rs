@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hash", 0),
     ("allocator", 0),
     ("long_double", 0),
+    ("mutation", 0),
     ("prefetch", 0),
     ("process", 0),
     ("disk", 1),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::disk::{Disk, LogMode, Open};
 use crate::error::StoreError;
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::manifest::{self, Found, Manifest, SegmentEnd, SegmentEntry};
 use super::prepare::Prepared;
@@ -76,7 +77,8 @@ pub(super) fn open(
 }
 
 fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> {
-    disk.lock("LOCK").map_err(|e| {
+    let second = || if is_off(Safeguard::Lock) { Some(disk.lock("LOCK.second")) } else { None };
+    disk.lock("LOCK").or_else(|e| second().unwrap_or(Err(e))).map_err(|e| {
         if e.kind() == io::ErrorKind::WouldBlock {
             return StoreError::Refused(format!(
                 "the data directory is in use by another process ({e}); stop that one, or choose another directory"
@@ -91,7 +93,13 @@ fn ensure_folder(disk: &dyn Disk) -> Result<Vec<u64>, StoreError> {
     match disk.list(segment::FOLDER) {
         Ok(names) => Ok(names.iter().filter_map(|name| segment::sequence_of(name)).collect()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+<<<<<<< HEAD
             disk.create_dir(segment::FOLDER).map_err(StoreError::io("make the folder log"))?;
+=======
+            disk.create_dir(segment::FOLDER)
+                .and_then(|()| unless_off(Safeguard::LogFolderName, || disk.sync_dir("")))
+                .map_err(StoreError::io("make the folder log"))?;
+>>>>>>> 2911928 (Safeguards can be switched off one at a time in a test build)
             Ok(Vec::new())
         }
         Err(e) => Err(StoreError::io("list the folder log")(e)),
@@ -302,7 +310,8 @@ fn begin_term(
     sequence: u64,
 ) -> Result<Begun, StoreError> {
     // Frames from here on are written again, the old segments end here.
-    let cut = scanned.unproven.first().map_or(scanned.end, |frame| frame.cut);
+    let unproven = scanned.unproven.first().filter(|_| !is_off(Safeguard::RewriteCopies));
+    let cut = unproven.map_or(scanned.end, |frame| frame.cut);
     manifest.begin_term(scanned.end.lsn);
     manifest.synced_through = manifest.synced_through.max(cut.lsn);
     let copy_bytes = copied_len(scanned);
@@ -325,8 +334,8 @@ fn begin_term(
     let entry = SegmentEntry { first_lsn: Some(cut.lsn), ..prepared.entry() };
 
     let mut copied = Copied { offset: segment::HEADER_LEN, last_crc: 0 };
-    if !scanned.unproven.is_empty() {
-        manifest.segments.push(SegmentEntry { rewriting: true, ..entry });
+    if !scanned.unproven.is_empty() && !is_off(Safeguard::RewriteCopies) {
+        manifest.segments.push(SegmentEntry { rewriting: !is_off(Safeguard::RewriteMark), ..entry });
         manifest::replace(disk, manifest).map_err(StoreError::io("write the manifest"))?;
         manifest.segments.pop();
         let target = rewrite::Target {
@@ -337,7 +346,7 @@ fn begin_term(
             synced_through: cut.lsn,
         };
         copied = rewrite::copy(segments, &scanned.unproven, &target)
-            .and_then(|copied| prepared.file.sync().map(|()| copied))
+            .and_then(|copied| unless_off(Safeguard::RewriteSync, || prepared.file.sync()).map(|()| copied))
             .map_err(StoreError::io(format!("write {path}")))?;
     }
     let dropped = cut_segments(manifest, scanned, cut);

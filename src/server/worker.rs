@@ -16,6 +16,7 @@ use crate::command::session::Session;
 use crate::engine::{note_next, prefetch};
 use crate::keyspace::prefetch::Place;
 use crate::log::{LogState, Moved};
+use crate::mutation::{Safeguard, is_off};
 
 use super::connection::{self, Line};
 use super::outbox::Published;
@@ -176,6 +177,7 @@ impl Worker {
         };
         let log = &store.log;
         let demanded = due.iter().filter_map(|line| line.outbox.borrow().demanded()).max();
+        let demanded = demanded.filter(|_| !is_off(Safeguard::HeldDemand));
         if self.appended.replace(false) || demanded.is_some_and(|lsn| lsn > log.durable_lsn()) {
             if let Some(lsn) = demanded {
                 log.demand_sync(lsn);
