@@ -55,7 +55,8 @@ pub(super) fn open(
 
     // A process that was killed may have left the names of the manifest and of the folder in the cache alone. Without this, a power
     // loss behind the next segment's creation could leave a segment and no manifest, or lose a folder that the manifest speaks of.
-    disk.sync_dir("").map_err(StoreError::io("sync the data directory"))?;
+    unless_off(Safeguard::StartNames, || disk.sync_dir(""))
+        .map_err(StoreError::io("sync the data directory"))?;
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
     let begun = begin_term(&*disk, &*clock, &options, &mut manifest, &segments, &scanned, next_sequence)?;
@@ -93,13 +94,7 @@ fn ensure_folder(disk: &dyn Disk) -> Result<Vec<u64>, StoreError> {
     match disk.list(segment::FOLDER) {
         Ok(names) => Ok(names.iter().filter_map(|name| segment::sequence_of(name)).collect()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-<<<<<<< HEAD
             disk.create_dir(segment::FOLDER).map_err(StoreError::io("make the folder log"))?;
-=======
-            disk.create_dir(segment::FOLDER)
-                .and_then(|()| unless_off(Safeguard::LogFolderName, || disk.sync_dir("")))
-                .map_err(StoreError::io("make the folder log"))?;
->>>>>>> 2911928 (Safeguards can be switched off one at a time in a test build)
             Ok(Vec::new())
         }
         Err(e) => Err(StoreError::io("list the folder log")(e)),

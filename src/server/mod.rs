@@ -5,6 +5,7 @@
 //! whatever replies the log allows.
 
 pub mod backup;
+pub mod bell;
 mod compactor;
 mod connection;
 pub mod listen;
@@ -15,6 +16,7 @@ pub mod settings;
 pub mod signals;
 pub mod start;
 pub mod stream;
+mod sync;
 pub mod worker;
 
 pub use start::run;
