@@ -5,7 +5,7 @@
 #   TORTURE_ROUNDS crashes of each mode of `duramen torture` (default 10; 2 of a full disk)
 #   TORTURE_SEEDS  simulated histories (default 2000)
 #   FUZZ_RUNS      executions of each fuzz target in the stage `fuzz` (default 20000)
-#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients torture; `fuzz` on request)
+#   STAGES         which stages, e.g. "cargo clients" (default: install cargo clients torture; `fuzz`, `mutations` on request)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -75,6 +75,7 @@ run_cargo() {
     local failed=0
     cargo test --quiet --no-fail-fast -- --skip processes_ || failed=1
     check_fuzz || failed=1
+    run_loom || failed=1
     return $failed
 }
 
@@ -110,6 +111,9 @@ run_fuzz() {
     return $failed
 }
 
+# In every interleaving: the hand-over from log to connections, the locking of stripes.
+run_loom() { cargo test --quiet --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom; }
+
 run_clients() { cargo build --quiet && $environment/bin/python tests/clients/run.py; }
 
 run_torture() { cargo test --quiet --test torture_tool processes_ -- --nocapture --test-threads 1; }
@@ -122,6 +126,7 @@ stage cargo run_cargo
 stage clients run_clients
 stage torture run_torture
 stage fuzz run_fuzz
+stage mutations tests/mutations.sh
 if [[ $failed -ne 0 ]]; then
     say "FAILED"
 else

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use duramen::mutation::Safeguard;
+
 /// The floor of each part, by the longest prefix of its path under `src/` that is listed. Within `types/` the structure of a type
 /// (floor 3) and its commands (floor 5) stand side by side, so there the file's name decides.
 const FLOORS: &[(&str, u32)] = &[
@@ -14,6 +16,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hash", 0),
     ("allocator", 0),
     ("long_double", 0),
+    ("mutation", 0),
     ("prefetch", 0),
     ("process", 0),
     ("disk", 1),
@@ -160,6 +163,41 @@ fn nothing_unfinished_is_left_lying_about() {
         }
         if !text.starts_with("//!") {
             faults.push(format!("{path}: begins without saying what it is (//!)"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// `tests/mutations.sh` can only try what is listed, and readers find in the table what is tried.
+#[test]
+fn each_safeguard_that_can_be_switched_off_is_tried_documented_and_asked_about() {
+    let read = |path: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("the tree is readable")
+    };
+    let (tried, told) = (read("tests/mutations.txt"), read("docs/testing.md"));
+    let tried: Vec<&str> = tried.lines().filter(|line| !line.starts_with('#')).collect();
+    let name_of = |row: &&str| row.split(' ').next().unwrap_or_default().to_owned();
+    let mut faults = Vec::new();
+    for row in &tried {
+        if !Safeguard::ALL.iter().any(|safeguard| safeguard.name() == name_of(row)) {
+            faults.push(format!("tests/mutations.txt: there is no {}", name_of(row)));
+        }
+    }
+    for safeguard in Safeguard::ALL {
+        let name = safeguard.name();
+        if !tried.iter().any(|row| name_of(row) == name) {
+            faults.push(format!("{name}: no row in tests/mutations.txt"));
+        }
+        if !told.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{name}`"))) {
+            faults.push(format!("{name}: no row in docs/testing.md"));
+        }
+        let asked = format!("Safeguard::{safeguard:?}");
+        let is_asked = |text: &str| {
+            text.match_indices(&asked)
+                .any(|(at, _)| !text[at + asked.len()..].starts_with(|c: char| c.is_alphanumeric()))
+        };
+        if !sources().iter().any(|(path, text)| path != "mutation.rs" && is_asked(text)) {
+            faults.push(format!("{name}: nothing in src asks whether it is off"));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

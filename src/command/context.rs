@@ -24,6 +24,7 @@ use crate::keyspace::value::Value;
 use crate::keyspace::waiters::{StripeSet, WatchFlag};
 use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
+use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
@@ -199,7 +200,9 @@ impl<'a> Ctx<'a> {
 
     /// Makes the reply wait for everything appended so far (KEYS, SCAN, DBSIZE, RANDOMKEY).
     pub fn depend_on_everything(&mut self) {
-        if let Some(store) = self.server.store.get() {
+        if let Some(store) = self.server.store.get()
+            && !is_off(Safeguard::EverythingGate)
+        {
             self.raise_gate(store.log.append_lsn());
         }
     }
@@ -209,8 +212,14 @@ impl<'a> Ctx<'a> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
         let cell = GateTable::cell(space, &place);
-        self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
+        let gate_before = self.transaction.gate;
+        if !is_off(Safeguard::ReadGate) {
+            self.raise_gate(self.keyspace().gate.get(cell).max(self.keyspace().floor(db)));
+        }
         let position = self.live(db, space, &place);
+        if is_off(Safeguard::AbsentGate) && position.is_none() {
+            self.transaction.gate = gate_before;
+        }
         if how != Look::Quietly {
             let tally = &mut self.transaction.tally;
             *if position.is_some() { &mut tally.hits } else { &mut tally.misses } += 1;
@@ -322,7 +331,7 @@ impl<'a> Ctx<'a> {
     pub fn apply_in(&mut self, db: u32, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
-        if self.hides_expired {
+        if self.hides_expired && !is_off(Safeguard::HiddenKey) {
             self.clear_hidden(db, space, &place);
         }
         self.held.apply(space, &place, &op).map_err(|misfit| {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::direct::DirectFile;
 use super::uring::{Rings, UringFile};
 use super::{Disk, File, Lock, LogIo, LogMode, Map, Open, Target, split};
+use crate::mutation::{Safeguard, unless_off};
 
 /// Sessions and queues are nobody else's business: only the owner reads what the server writes.
 const FILE_MODE: u32 = 0o600;
@@ -147,7 +148,7 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        sync_dir_at(&self.at_dir(dir)?)
+        unless_off(Safeguard::OsSyncDir, || sync_dir_at(&self.at_dir(dir)?))
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Lock>> {
@@ -262,7 +263,7 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        unless_off(Safeguard::OsSync, || self.0.sync_data())
     }
 }
 
@@ -343,7 +344,7 @@ fn create_dir_synced(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
         result => result?,
     }
-    sync_dir_at(parent)
+    unless_off(Safeguard::DataDirName, || sync_dir_at(parent))
 }
 
 #[cfg(test)]

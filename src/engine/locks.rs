@@ -61,19 +61,18 @@ pub fn lock<'a>(
     command: &Command,
     keys: &Keys<'_>,
     db: u32,
-    mut set: StripeSet,
+    set: StripeSet,
 ) -> Held<'a> {
-    loop {
-        let held = keyspace.lock(set);
-        if set == StripeSet::ALL || !(command.is_write() || command.flags.contains(Flags::TRANSACTION)) {
-            return held;
-        }
-        let needed = needed_by_waiters(&held, command, keys, db);
-        if set.contains(needed) {
-            return held;
-        }
-        set = set.with(needed);
-    }
+    let may_wake = command.is_write() || command.flags.contains(Flags::TRANSACTION);
+    set.lock_with_needed(
+        |set| keyspace.lock(set),
+        |set, held| {
+            if set == StripeSet::ALL || !may_wake {
+                return StripeSet::default();
+            }
+            needed_by_waiters(held, command, keys, db)
+        },
+    )
 }
 
 fn needed_by_waiters(held: &Held<'_>, command: &Command, keys: &Keys<'_>, db: u32) -> StripeSet {

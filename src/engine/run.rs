@@ -10,6 +10,7 @@ use crate::command::{Args, Command, Flags, slowlog};
 use crate::error::CommandError;
 use crate::keyspace::waiters::StripeSet;
 use crate::log::{Lsn, Refusal};
+use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
 
 use super::blocking::{self, Delivery, Served};
@@ -69,7 +70,8 @@ pub fn run(
         transaction.tally.add_to(&server.stats);
     }
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
-    ctx.may_expire = admitted.is_ok() && !server.expiry_suspended.load(Relaxed);
+    ctx.may_expire =
+        (admitted.is_ok() || is_off(Safeguard::LatchExpiryFound)) && !server.expiry_suspended.load(Relaxed);
     let result = handle(&mut ctx, command, args, out);
     let took = ctx.transaction.time.end(&*server.clock);
     ctx.transaction.tally.command(&server.stats, number, took);
@@ -209,19 +211,21 @@ fn carry_out(ctx: &Ctx<'_>, wish: Wish) -> Option<Waiting> {
 
 /// Appends the record, if there is one, and notes its LSN where later readers of its keys will find it.
 #[inline]
-fn append(store: &Store, ctx: &mut Ctx<'_>) -> Lsn {
+pub(super) fn append(store: &Store, ctx: &mut Ctx<'_>) -> Lsn {
     let transaction = &mut *ctx.transaction;
     if transaction.body.is_empty() {
         return 0;
     }
     let lsn = store.log.append(&transaction.body);
-    for &cell in &transaction.cells {
+    for &cell in transaction.cells.iter().filter(|_| !is_off(Safeguard::ChangeNote)) {
         store.keyspace.gate.raise(cell, lsn);
     }
-    for &db in &transaction.databases {
+    for &db in transaction.databases.iter().filter(|_| !is_off(Safeguard::FloorNote)) {
         store.keyspace.raise_floor(db, lsn);
     }
-    transaction.gate = transaction.gate.max(lsn);
+    if !is_off(Safeguard::WriteGate) {
+        transaction.gate = transaction.gate.max(lsn);
+    }
     ctx.session.last_write = lsn;
     transaction.tally.dirty += transaction.changes;
     lsn
@@ -229,7 +233,8 @@ fn append(store: &Store, ctx: &mut Ctx<'_>) -> Lsn {
 
 fn deliver(served: Vec<Served>, lsn: Lsn) {
     for Served { waiter, reply, gate } in served {
-        blocking::deliver(&waiter, Delivery { reply, gate: gate.max(lsn), wrote: lsn });
+        let gate = if is_off(Safeguard::ServedGate) { gate } else { gate.max(lsn) };
+        blocking::deliver(&waiter, Delivery { reply, gate, wrote: lsn });
     }
 }
 

@@ -9,7 +9,10 @@ use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
 use crate::error::CommandError;
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
+use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
+
+use super::run;
 
 const BASE: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::ALLOW_BUSY);
 
@@ -112,6 +115,12 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
             stats.failed.add(1);
             ctx.server.stats.count_error(error.text());
             reply.error(error.text());
+        }
+        if is_off(Safeguard::TransactionWhole)
+            && let Some(store) = ctx.server.store.get()
+        {
+            run::append(store, ctx);
+            ctx.transaction.body.clear();
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ pub mod prefetch;
 pub mod rebuild;
 pub mod scratch;
 pub mod stripe;
+pub mod stripe_set;
 pub mod table;
 pub mod value;
 pub mod waiters;

@@ -8,40 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::HashMap;
 
 use super::op::SpaceId;
-
-/// A set of stripes; bit n stands for stripe n. [`super::stripe::STRIPES`] is 64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StripeSet(pub u64);
-
-impl StripeSet {
-    pub const ALL: Self = Self(u64::MAX);
-
-    pub const fn one(stripe: usize) -> Self {
-        Self(1 << stripe)
-    }
-
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The stripes in the order in which they are locked.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            if rest == 0 {
-                return None;
-            }
-            let stripe = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            Some(stripe)
-        })
-    }
-}
+pub use super::stripe_set::StripeSet;
 
 /// A connection that waits for one of several keys.
 pub struct Waiter {

@@ -21,6 +21,7 @@ use crate::codec::{Cursor, Malformed};
 use crate::disk::numbered::NUMBER_MAX;
 use crate::disk::{Disk, Open};
 use crate::error::StoreError;
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::{Lsn, Salt, Seed, StoreId};
 
@@ -305,9 +306,14 @@ pub fn replace(disk: &dyn Disk, manifest: &mut Manifest) -> io::Result<()> {
         }
         let file = disk.open(&temporary, Open::Create)?;
         file.write_all_at(&bytes, 0)?;
-        file.sync()?;
-        disk.rename(&temporary, copy)?;
-        disk.sync_dir("")?;
+        if is_off(Safeguard::ManifestOrder) {
+            disk.rename(&temporary, copy)?;
+            file.sync()?;
+        } else {
+            unless_off(Safeguard::ManifestSync, || file.sync())?;
+            disk.rename(&temporary, copy)?;
+        }
+        unless_off(Safeguard::ManifestName, || disk.sync_dir(""))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::disk::{Disk, LogMode, Open};
 use crate::error::StoreError;
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::manifest::{self, Found, Manifest, SegmentEnd, SegmentEntry};
 use super::prepare::Prepared;
@@ -54,7 +55,8 @@ pub(super) fn open(
 
     // A process that was killed may have left the names of the manifest and of the folder in the cache alone. Without this, a power
     // loss behind the next segment's creation could leave a segment and no manifest, or lose a folder that the manifest speaks of.
-    disk.sync_dir("").map_err(StoreError::io("sync the data directory"))?;
+    unless_off(Safeguard::StartNames, || disk.sync_dir(""))
+        .map_err(StoreError::io("sync the data directory"))?;
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
     let begun = begin_term(&*disk, &*clock, &options, &mut manifest, &segments, &scanned, next_sequence)?;
@@ -76,7 +78,8 @@ pub(super) fn open(
 }
 
 fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> {
-    disk.lock("LOCK").map_err(|e| {
+    let second = || if is_off(Safeguard::Lock) { Some(disk.lock("LOCK.second")) } else { None };
+    disk.lock("LOCK").or_else(|e| second().unwrap_or(Err(e))).map_err(|e| {
         if e.kind() == io::ErrorKind::WouldBlock {
             return StoreError::Refused(format!(
                 "the data directory is in use by another process ({e}); stop that one, or choose another directory"
@@ -302,7 +305,8 @@ fn begin_term(
     sequence: u64,
 ) -> Result<Begun, StoreError> {
     // Frames from here on are written again, the old segments end here.
-    let cut = scanned.unproven.first().map_or(scanned.end, |frame| frame.cut);
+    let unproven = scanned.unproven.first().filter(|_| !is_off(Safeguard::RewriteCopies));
+    let cut = unproven.map_or(scanned.end, |frame| frame.cut);
     manifest.begin_term(scanned.end.lsn);
     manifest.synced_through = manifest.synced_through.max(cut.lsn);
     let copy_bytes = copied_len(scanned);
@@ -325,8 +329,8 @@ fn begin_term(
     let entry = SegmentEntry { first_lsn: Some(cut.lsn), ..prepared.entry() };
 
     let mut copied = Copied { offset: segment::HEADER_LEN, last_crc: 0 };
-    if !scanned.unproven.is_empty() {
-        manifest.segments.push(SegmentEntry { rewriting: true, ..entry });
+    if !scanned.unproven.is_empty() && !is_off(Safeguard::RewriteCopies) {
+        manifest.segments.push(SegmentEntry { rewriting: !is_off(Safeguard::RewriteMark), ..entry });
         manifest::replace(disk, manifest).map_err(StoreError::io("write the manifest"))?;
         manifest.segments.pop();
         let target = rewrite::Target {
@@ -337,7 +341,7 @@ fn begin_term(
             synced_through: cut.lsn,
         };
         copied = rewrite::copy(segments, &scanned.unproven, &target)
-            .and_then(|copied| prepared.file.sync().map(|()| copied))
+            .and_then(|copied| unless_off(Safeguard::RewriteSync, || prepared.file.sync()).map(|()| copied))
             .map_err(StoreError::io(format!("write {path}")))?;
     }
     let dropped = cut_segments(manifest, scanned, cut);

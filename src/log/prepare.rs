@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::disk::{File, LogMode};
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::frame;
 use super::manifest::SegmentEntry;
@@ -138,10 +139,12 @@ impl Preparer {
     fn list(&mut self, shared: &Shared) -> io::Result<()> {
         let Some(prepared) = self.unlisted.front() else { return Ok(()) };
         let entry = prepared.entry();
-        shared.update_manifest(|manifest| {
-            if manifest.segment_mut(entry.sequence).is_none() {
-                manifest.segments.push(entry);
-            }
+        unless_off(Safeguard::SegmentListed, || {
+            shared.update_manifest(|manifest| {
+                if manifest.segment_mut(entry.sequence).is_none() {
+                    manifest.segments.push(entry);
+                }
+            })
         })?;
         shared.prepared.lock().extend(self.unlisted.pop_front());
         Ok(())
@@ -153,6 +156,9 @@ fn remove_passed_over(shared: &Shared) -> io::Result<()> {
     let passed_over = shared.passed_over.lock().clone();
     if passed_over.is_empty() {
         return Ok(());
+    }
+    if is_off(Safeguard::PassedOverOrder) {
+        open::reclaim(&*shared.disk, &passed_over, &[]);
     }
     shared.update_manifest(|manifest| manifest.segments.retain(|s| !passed_over.contains(&s.sequence)))?;
     shared.passed_over.lock().retain(|sequence| !passed_over.contains(sequence));

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use crate::codec::Malformed;
 use crate::disk::{Disk, Open};
 use crate::error::StoreError;
+use crate::mutation::{Safeguard, is_off};
 
 use super::assemble::Assembler;
 use super::frame::{self, Header};
@@ -249,6 +250,9 @@ impl Log {
             let count = manifest.segments[..newest].iter().take_while(|s| Some(s.sequence) <= last).count();
             // With those between that were passed over: nothing that holds frames may be newer than the first that is listed.
             gone = manifest.segments.drain(..count).collect();
+            if is_off(Safeguard::RetireOrder) {
+                self.remove(&gone.iter().map(|s| s.sequence).collect::<Vec<u64>>());
+            }
         })?;
         let sequences: Vec<u64> = gone.iter().map(|s| s.sequence).collect();
         self.shared.passed_over.lock().retain(|sequence| !sequences.contains(sequence));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::codec::{Cursor, Malformed};
 use crate::disk::{Aligned, Disk, File, LogMode, Open, numbered};
+use crate::mutation::{Safeguard, unless_off};
 
 use super::frame::ALIGN;
 use super::{Salt, StoreId};
@@ -140,8 +141,8 @@ pub fn create(
     if mode != LogMode::Reserved || !is_reserved {
         fill(&**file, &header, between)?;
     }
-    file.sync()?;
-    disk.sync_dir(FOLDER)?;
+    unless_off(Safeguard::SegmentSync, || file.sync())?;
+    unless_off(Safeguard::SegmentName, || disk.sync_dir(FOLDER))?;
     match direct {
         Some(file) => Ok((file, header)),
         None => Ok((disk.open(&path, Open::Log)?, header)),

@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, File, Lock, LogMode};
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::buffer::Group;
 use super::manifest::{self, Manifest, SegmentEnd};
@@ -174,7 +175,7 @@ impl Shared {
 
     /// Everything before `lsn` is with the kernel.
     pub fn publish_written(&self, lsn: Lsn, now: Duration) {
-        if self.is_failed() || lsn == self.written_lsn() {
+        if (self.is_failed() && !is_off(Safeguard::LatchWritten)) || lsn == self.written_lsn() {
             return;
         }
         self.written_lsn.store(lsn, Ordering::Release);
@@ -188,7 +189,8 @@ impl Shared {
     }
 
     fn publish_durable(&self, lsn: Lsn) {
-        if !self.is_failed() && self.durable_lsn.fetch_max(lsn, Ordering::AcqRel) < lsn {
+        let may_move = !self.is_failed() || is_off(Safeguard::LatchDurable);
+        if may_move && self.durable_lsn.fetch_max(lsn, Ordering::AcqRel) < lsn {
             self.notify(Moved::Durable);
         }
     }
@@ -266,7 +268,7 @@ impl Shared {
         let synced = self.sync_file(&file, sequence);
         if synced {
             self.syncing_since_us.store(0, Ordering::Release);
-            self.publish_durable(captured);
+            self.publish_durable(if is_off(Safeguard::SyncCaptured) { self.written_lsn() } else { captured });
         }
         synced
     }
@@ -274,14 +276,18 @@ impl Shared {
     /// One sync at a time. False when it, or one before, failed.
     pub fn sync_file(&self, file: &Arc<dyn File>, sequence: u64) -> bool {
         let _one = self.sync_lock.lock();
-        if self.is_failed() {
+        if self.is_failed() && !is_off(Safeguard::LatchSync) {
             return false;
         }
         let start = self.clock.monotonic();
         self.last_sync_start_us.store(start.as_micros() as u64, Ordering::Relaxed);
         self.sync_in_flight.store(true, Ordering::Release);
-        let result = file.sync();
+        let result = unless_off(Safeguard::LogSync, || file.sync());
         if let Err(e) = result {
+            if is_off(Safeguard::FailureFinal) {
+                self.sync_in_flight.store(false, Ordering::Release);
+                return false;
+            }
             self.fail(format!("sync of {}: {e}", segment::path(sequence)));
             return false;
         }
@@ -317,14 +323,16 @@ impl Shared {
 
     #[inline]
     pub fn admit(&self) -> Result<(), Refusal> {
-        if let Some(reason) = self.failure.get() {
+        if let Some(reason) = self.failure.get()
+            && !is_off(Safeguard::AdmitFailed)
+        {
             return Err(Refusal::Failed(reason.clone()));
         }
-        if self.is_stalled() {
+        if self.is_stalled() && !is_off(Safeguard::AdmitSpace) {
             return Err(Refusal::NoSpace);
         }
         let buffered = self.append_lsn.load(Ordering::Relaxed).saturating_sub(self.written_lsn());
-        if buffered >= self.buffer_bytes_max {
+        if buffered >= self.buffer_bytes_max && !is_off(Safeguard::AdmitBuffer) {
             return Err(Refusal::BufferFull);
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::{File, LogMode};
+use crate::mutation::{Safeguard, is_off};
 
 use super::buffer::{Group, Span};
 use super::frame::{self, Flags, Header};
@@ -154,7 +155,7 @@ impl Writer {
 
     /// Writes an empty frame that carries the newest `synced_through`, if there is room for it.
     pub fn write_witness(&mut self, shared: &Shared) -> Wrote {
-        if self.has_group() || !self.has_room(frame::frame_len(0)) {
+        if self.has_group() || !self.has_room(frame::frame_len(0)) || is_off(Safeguard::Witness) {
             return Wrote::Nothing;
         }
         self.group.set_empty_frame();
@@ -182,7 +183,7 @@ impl Writer {
             }
             match self.write_run() {
                 Ok(()) => {}
-                Err(e) if is_no_space(&e) => {
+                Err(e) if is_no_space(&e) && !is_off(Safeguard::SpaceNotFinal) => {
                     shared.set_write_stalled(true);
                     return Wrote::NoSpace;
                 }
@@ -268,6 +269,7 @@ impl Writer {
                 Ok(n) if self.active.is_direct() && n < block => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
+                    let n = if is_off(Safeguard::ShortWrite) { run.bytes.len() } else { n };
                     let n = if self.active.is_direct() { n - n % block } else { n };
                     run.bytes.start += n;
                     self.active.offset += n as u64;
@@ -287,7 +289,7 @@ impl Writer {
     /// every policy: a begun successor proves that this segment was on the medium.
     fn roll(&mut self, shared: &Shared) -> Wrote {
         let Some(next) = shared.take_prepared() else { return Wrote::NoSegment };
-        if !shared.sync_file(&self.active.file, self.active.sequence) {
+        if !is_off(Safeguard::RollSync) && !shared.sync_file(&self.active.file, self.active.sequence) {
             return Wrote::Failed;
         }
         self.rolled_through = self.next_lsn;

@@ -20,6 +20,7 @@ use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
 use crate::engine::{Flow, execute, look_ahead, run, transactions};
 use crate::log::{LogState, Lsn, Policy};
+use crate::mutation::{Safeguard, is_off};
 use crate::resp::{Limits, Parsed, Parser, Reply};
 
 use super::client_memory;
@@ -432,13 +433,16 @@ impl Connection {
         if gate <= durable {
             return false;
         }
-        if let LogState::Failed { reason } = log.state() {
+        if let LogState::Failed { reason } = log.state()
+            && !is_off(Safeguard::LatchReads)
+        {
             // What it shows may be gone after a restart.
             outbox.bytes.truncate(from);
             Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
             return false;
         }
-        let level = match self.session.durability.unwrap_or_else(|| log.policy()) {
+        let own = self.session.durability.filter(|_| !is_off(Safeguard::OwnLevel));
+        let level = match own.unwrap_or_else(|| log.policy()) {
             Policy::Always => Level::Durable,
             Policy::EverySec | Policy::No => Level::Written,
         };
@@ -558,7 +562,7 @@ impl Connection {
         let durable = store.log.durable_lsn() >= wait.lsn;
         let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         let failure = match store.log.state() {
-            LogState::Failed { reason } if !durable => Some(reason),
+            LogState::Failed { reason } if !durable && !is_off(Safeguard::LatchWaitaof) => Some(reason),
             _ => None,
         };
         if (durable && wait.replicas == 0) || over || failure.is_some() {

@@ -8,6 +8,7 @@ use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::command::stats::Stats;
 use crate::config::ClientClass;
+use crate::mutation::{Safeguard, is_off};
 
 use super::client_memory;
 use super::outbox::{Outbox, Published};
@@ -164,6 +165,7 @@ impl Line {
     /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
     pub fn stays_held(&self, failed: bool) -> bool {
         let held = self.outbox.borrow().is_held() && !self.dead.get();
+        let failed = failed && !is_off(Safeguard::LatchHeld);
         if held && failed {
             self.end();
         }

@@ -5,8 +5,9 @@
 //! whatever replies the log allows.
 
 pub mod backup;
+pub mod bell;
 mod client_memory;
-pub mod compactor;
+mod compactor;
 mod connection;
 mod line;
 pub mod listen;
@@ -17,6 +18,7 @@ pub mod settings;
 pub mod signals;
 pub mod start;
 pub mod stream;
+mod sync;
 pub mod worker;
 
 pub use start::run;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::log::{Log, Lsn};
+use crate::mutation::{Safeguard, is_off};
 
 /// How safe a position must be before a reply that depends on it may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,12 @@ impl Published {
     /// The oldest unsynced write is over a second old: then `everysec` means that replies wait for the sync.
     pub fn of(log: &Log) -> Self {
         let durable = log.durable_lsn();
-        let written = if log.everysec_late() { durable } else { log.written_lsn() };
+        let is_late = log.everysec_late() && !is_off(Safeguard::EverysecLate);
+        let written = match is_late {
+            true => durable,
+            false if is_off(Safeguard::WrittenGate) => log.append_lsn(),
+            false => log.written_lsn(),
+        };
         Self { written, durable }
     }
 

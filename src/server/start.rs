@@ -20,10 +20,11 @@ use crate::log::{LogOptions, Policy};
 use crate::process;
 use crate::recovery;
 
+use super::bell::Bell;
 use super::compactor::{self, Compactor, Schedule};
 use super::listen::{self, Distributor, Listening};
 use super::settings::{self, Settings};
-use super::worker::{self, Bell};
+use super::worker;
 use super::{logging, signals};
 
 /// Runs the server until it is asked to end. Returns the process' exit code.

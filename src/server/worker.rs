@@ -4,11 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
-use std::thread::ThreadId;
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::command::context::Transaction;
@@ -16,8 +13,10 @@ use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::engine::{note_next, prefetch};
 use crate::keyspace::prefetch::Place;
-use crate::log::{LogState, Moved};
+use crate::log::LogState;
+use crate::mutation::{Safeguard, is_off};
 
+use super::bell::Bell;
 use super::client_memory;
 use super::connection;
 use super::line::Line;
@@ -35,37 +34,6 @@ const GATHER_FROM: usize = 2;
 
 /// Connections with long pipelines that go on in one tick; the others of them wait.
 const TURNS_PER_TICK: usize = 2;
-
-/// Wakes a worker's flusher from any thread.
-#[derive(Default)]
-pub struct Bell {
-    rung: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-    /// Somebody waits for `written_lsn` to move. Under `always` hardly anybody does, and each group would wake the worker twice.
-    wants_written: AtomicBool,
-    /// The worker's own thread, which looks at the log anyway after it wrote.
-    thread: Mutex<Option<ThreadId>>,
-}
-
-impl Bell {
-    pub fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Some(waker) = &*self.waker.lock()
-        {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// As `ring`, from the log: of no use where nobody waits for what moved, or to the thread that has just written the log itself.
-    pub fn ring_from_log(&self, moved: Moved) {
-        if moved == Moved::Written && !self.wants_written.load(Ordering::SeqCst) {
-            return;
-        }
-        if *self.thread.lock() != Some(std::thread::current().id()) {
-            self.ring();
-        }
-    }
-}
 
 /// What the tasks of one worker share.
 pub struct Worker {
@@ -218,6 +186,7 @@ impl Worker {
         };
         let log = &store.log;
         let demanded = due.iter().filter_map(|line| line.outbox.borrow().demanded()).max();
+        let demanded = demanded.filter(|_| !is_off(Safeguard::HeldDemand));
         if self.appended.replace(false) || demanded.is_some_and(|lsn| lsn > log.durable_lsn()) {
             if let Some(lsn) = demanded {
                 log.demand_sync(lsn);
@@ -248,11 +217,7 @@ impl Worker {
         let parked = if has_moved { std::mem::take(&mut *self.parked.borrow_mut()) } else { Vec::new() };
         let wants_written = !self.parked.borrow().is_empty()
             || held.iter().any(|line| line.outbox.borrow().waits_for_written());
-        self.bell.wants_written.store(wants_written, Ordering::SeqCst);
-        if wants_written && log.written_lsn() > published.written {
-            // It moved before the wish was known.
-            self.bell.ring();
-        }
+        self.bell.want_written(wants_written, || log.written_lsn() > published.written);
         *self.held.borrow_mut() = held;
         // Give the emptied list back, so that it need not grow anew every tick.
         let mut slot = self.due.borrow_mut();
@@ -266,19 +231,10 @@ impl Worker {
     /// The flusher's task. It is woken by the first connection of a tick, and so runs after all that were ready with it.
     async fn flusher(self: Rc<Self>) {
         std::future::poll_fn(|cx| {
-            {
-                let mut waker = self.bell.waker.lock();
-                if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
-            }
-            if self.bell.rung.swap(false, Ordering::AcqRel) {
+            self.bell.answer(cx.waker(), || {
                 self.flush();
                 self.grant_turns();
-                if self.bell.rung.load(Ordering::Acquire) {
-                    cx.waker().wake_by_ref();
-                }
-            }
+            });
             Poll::<()>::Pending
         })
         .await;
@@ -315,7 +271,7 @@ pub fn spawn(
     number: usize,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        *bell.thread.lock() = Some(std::thread::current().id());
+        bell.belongs_to_this_thread();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
@@ -327,7 +283,7 @@ pub fn spawn(
                 connection::start(&worker, socket);
             }
             // Shutdown: the log is synced by now, so every reply may leave.
-            worker.bell.rung.store(false, Ordering::Release);
+            worker.bell.silence();
             worker.flush();
         });
     })

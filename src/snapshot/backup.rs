@@ -19,6 +19,7 @@ use super::retained::Catalogs;
 use crate::disk::{Disk, File, Open, Target, cannot_link};
 use crate::error::StoreError;
 use crate::log::{Image, ImageFile, Lsn, segment};
+use crate::mutation::{Safeguard, unless_off};
 
 const COPY_BYTES: usize = 1 << 20;
 
@@ -98,17 +99,18 @@ impl Work<'_, '_> {
     fn fill(&mut self, files: &[ImageFile]) -> Result<(), StoreError> {
         let disk = self.target.disk();
         let prepare = || -> io::Result<()> {
-            Image::mark_unfinished(disk)?;
+            unless_off(Safeguard::BackupMark, || Image::mark_unfinished(disk))?;
             disk.create_dir(segment::FOLDER)?;
             disk.create_dir(header::FOLDER)?;
-            disk.sync_dir("")
+            unless_off(Safeguard::BackupFolderNames, || disk.sync_dir(""))
         };
         prepare().map_err(StoreError::io("begin the backup"))?;
         for file in files {
             self.take(file)?;
         }
         for folder in [segment::FOLDER, header::FOLDER] {
-            disk.sync_dir(folder).map_err(StoreError::io(format!("sync {folder} of the backup")))?;
+            unless_off(Safeguard::BackupNames, || disk.sync_dir(folder))
+                .map_err(StoreError::io(format!("sync {folder} of the backup")))?;
         }
         Ok(())
     }
@@ -146,7 +148,7 @@ impl Work<'_, '_> {
             offset += len as u64;
             (self.options.pace)(len as u64)?;
         }
-        to.sync().map_err(failed())
+        unless_off(Safeguard::BackupSync, || to.sync()).map_err(failed())
     }
 }
 

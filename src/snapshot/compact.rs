@@ -24,6 +24,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::keyspace::op::SpaceOp;
 use crate::log::{Log, Lsn, Seed};
+use crate::mutation::{Safeguard, is_off};
 
 /// Deltas of a range before they are merged into a base, whatever their size.
 const DELTAS_MAX: usize = 8;
@@ -128,6 +129,9 @@ fn publish(
     keep: &Keep,
 ) -> Result<u64, StoreError> {
     let (next, needed_from) = listed.succeeded_by(new, keep, &log.sealed(), log.first_lsn(), clock.wall_us());
+    if is_off(Safeguard::PublishFirst) {
+        remove_unlisted(disk, &next)?;
+    }
     let retired = log.publish_all(next.sections(), needed_from, &|_| false)?;
     remove_unlisted(disk, &next)?;
     Ok(retired.segments)

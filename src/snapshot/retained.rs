@@ -18,6 +18,7 @@ use super::footer::FileInfo;
 use crate::codec::{Cursor, Malformed};
 use crate::error::StoreError;
 use crate::log::{Lsn, Retention, SealedSegment, Section};
+use crate::mutation::{Safeguard, is_off};
 
 /// Tag of the manifest's section.
 pub const TAG: u32 = 2;
@@ -114,7 +115,8 @@ impl Catalogs {
 
     /// Sequences of all files that one of them lists.
     pub fn files(&self) -> HashSet<u64> {
-        self.newest_first().flat_map(|catalog| &catalog.files).map(|file| file.sequence).collect()
+        let kept = if is_off(Safeguard::RetainedFiles) { 1 } else { usize::MAX };
+        self.newest_first().take(kept).flat_map(|catalog| &catalog.files).map(|file| file.sequence).collect()
     }
 
     /// Bytes of files that are there for the older ones only.
@@ -134,7 +136,9 @@ impl Catalogs {
         first_lsn: Lsn,
         now_us: u64,
     ) -> (Self, Lsn) {
-        let replaced = (keep.replaced && self.current.through < new.through).then_some(&self.current);
+        let replaced = ((keep.replaced || is_off(Safeguard::RoundsKeepNothing))
+            && self.current.through < new.through)
+            .then_some(&self.current);
         let candidates: Vec<&Catalog> = self.retained.iter().chain(replaced).collect();
         let mut kept = vec![false; candidates.len()];
         let mut needed_from = new.through;
@@ -143,7 +147,9 @@ impl Catalogs {
             let in_window = sealed.iter().find(|segment| retention.keeps(segment));
             let begins = in_window.map_or(new.through, |segment| segment.first_lsn);
             if let Some(anchor) = anchor(&candidates, &new, begins, first_lsn) {
-                needed_from = candidates[anchor].through;
+                if !is_off(Safeguard::RetainedLog) {
+                    needed_from = candidates[anchor].through;
+                }
                 kept[anchor] = true;
                 let mut last = anchor;
                 for next in anchor + 1..candidates.len() {

@@ -12,6 +12,7 @@ use crate::codec::varint_len;
 use crate::disk::{Disk, File, Open};
 use crate::error::StoreError;
 use crate::keyspace::op::SpaceId;
+use crate::mutation::{Safeguard, unless_off};
 
 use super::block::{CONTINUES, INDEX, LONG_MAX, PartBuilder, RAW_MAX, Sealer};
 use super::footer::{FileInfo, Footer, IndexEntry, SpaceUse};
@@ -60,7 +61,7 @@ impl<'a> FileWriter<'a> {
         let make = || {
             disk.create_dir(FOLDER)?;
             // Always: whoever made the folder may not have come to this.
-            disk.sync_dir("")?;
+            unless_off(Safeguard::SnapshotFolderName, || disk.sync_dir(""))?;
             let file = disk.open(&path, Open::Create)?;
             let bytes = header.encode();
             file.write_all_at(&bytes, 0)?;
@@ -132,8 +133,8 @@ impl<'a> FileWriter<'a> {
         let end = [framed, &footer[..]].concat();
         let write = |file: &dyn File, disk: &dyn Disk| {
             file.write_all_at(&end, self.offset)?;
-            file.sync()?;
-            disk.sync_dir(FOLDER)
+            unless_off(Safeguard::SnapshotSync, || file.sync())?;
+            unless_off(Safeguard::SnapshotName, || disk.sync_dir(FOLDER))
         };
         write(&*self.file, self.disk).map_err(|error| self.error(error))?;
         debug_assert_eq!(self.footer.header_crc, self.header_crc);

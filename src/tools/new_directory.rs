@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::log::cut::Written;
 use crate::log::manifest::{self, Manifest};
 use crate::log::segment;
+use crate::mutation::{Safeguard, is_off, unless_off};
 use crate::snapshot::header;
 
 /// Copies the segments of `manifest`, each up to its end, but for what is `written` anew; and the snapshot files. `target` must be empty.
@@ -22,6 +23,9 @@ pub fn make(
 ) -> Result<(), StoreError> {
     let making = |what: &str| StoreError::io(format!("make {what} in the new directory"));
     require_empty(target)?;
+    if is_off(Safeguard::CopyManifestLast) {
+        manifest::replace(target, &mut manifest.clone()).map_err(making("the manifest"))?;
+    }
     target.create_dir(segment::FOLDER).map_err(making("the folder log"))?;
     for entry in &manifest.segments {
         let path = segment::path(entry.sequence);
@@ -31,15 +35,20 @@ pub fn make(
             None => copy(disk, &path, target, &path, end)?,
         }
     }
-    target.sync_dir(segment::FOLDER).map_err(making("the folder log"))?;
+    unless_off(Safeguard::CopyLogNames, || target.sync_dir(segment::FOLDER))
+        .map_err(making("the folder log"))?;
     if !snapshot_files.is_empty() {
         target.create_dir(header::FOLDER).map_err(making("the folder snapshot"))?;
         for path in snapshot_files {
             copy(disk, path, target, path, None)?;
         }
-        target.sync_dir(header::FOLDER).map_err(making("the folder snapshot"))?;
+        unless_off(Safeguard::CopySnapshotNames, || target.sync_dir(header::FOLDER))
+            .map_err(making("the folder snapshot"))?;
     }
-    target.sync_dir("").map_err(making("the folders"))?;
+    unless_off(Safeguard::CopyFolderNames, || target.sync_dir("")).map_err(making("the folders"))?;
+    if is_off(Safeguard::CopyManifestLast) {
+        return Ok(());
+    }
     manifest::replace(target, &mut manifest.clone()).map_err(making("the manifest"))
 }
 
@@ -60,7 +69,7 @@ fn write_behind(disk: &dyn Disk, target: &dyn Disk, path: &str, written: &Writte
     let write = || -> io::Result<()> {
         let file = target.open(path, how)?;
         file.write_all_at(&written.bytes, written.offset)?;
-        file.sync()
+        unless_off(Safeguard::CutSync, || file.sync())
     };
     write().map_err(StoreError::io(format!("write {path}")))
 }
@@ -89,7 +98,7 @@ pub fn copy(
             target.write_all_at(step, offset)?;
             offset += step.len() as u64;
         }
-        target.sync()
+        unless_off(Safeguard::CopySync, || target.sync())
     };
     run().map_err(StoreError::io(format!("copy {path}")))
 }

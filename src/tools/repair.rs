@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::log::manifest::{self, COPIES, Manifest, SegmentEnd, SegmentEntry, TermStart};
 use crate::log::survey::{self, Verdict};
 use crate::log::{Recovered, Seed, segment};
+use crate::mutation::{Safeguard, unless_off};
 use crate::snapshot::retained::Catalogs;
 
 use super::damage::{self, Assessment};
@@ -200,7 +201,9 @@ fn cut_here(
 ) -> Result<String, StoreError> {
     let aside = format!("damaged-{}", clock.wall_ms());
     let io = |what: &str| StoreError::io(format!("{what} {aside}"));
-    disk.create_dir(&aside).and_then(|()| disk.sync_dir("")).map_err(io("make the folder"))?;
+    disk.create_dir(&aside)
+        .and_then(|()| unless_off(Safeguard::RepairFolderName, || disk.sync_dir("")))
+        .map_err(io("make the folder"))?;
     for path in COPIES {
         copy_if_there(disk, path, &format!("{aside}/{path}"))?;
     }
@@ -222,7 +225,10 @@ fn cut_here(
             _ => {}
         }
     }
-    disk.sync_dir(&aside).and_then(|()| disk.sync_dir(segment::FOLDER)).map_err(io("sync"))?;
+    unless_off(Safeguard::RepairNames, || {
+        disk.sync_dir(&aside).and_then(|()| disk.sync_dir(segment::FOLDER))
+    })
+    .map_err(io("sync"))?;
     manifest::replace(disk, &mut manifest.clone()).map_err(StoreError::io("write the manifest"))?;
     Ok(aside)
 }

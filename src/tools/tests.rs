@@ -7,7 +7,7 @@ use super::dump::Filter;
 use super::repair::{Place, repair};
 use super::*;
 use crate::clock::SimClock;
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{CrashStyle, SimDisk};
 use crate::engine::rig::Rig;
 use crate::keyspace::digest::describe;
 use crate::log::{LogOptions, Policy, Seed};
@@ -220,6 +220,38 @@ fn missing_and_shortened_files_are_damage_and_repaired_to_a_prefix() {
             agrees_and_repairs(&short, &whole, &format!("{path} of {len} bytes"));
         }
     }
+}
+
+#[test]
+fn a_power_loss_at_any_operation_of_a_repair_leaves_what_can_be_repaired_again() {
+    let disk = made(false);
+    let segments: Vec<String> = disk.files().into_iter().filter(|path| path.starts_with("log/")).collect();
+    disk.remove(&segments[0]).unwrap();
+    disk.sync_dir("log").unwrap();
+    let repair_here = |disk: &SimDisk| repair(disk, &*clock(), &Place::Here, true, &mut Vec::new());
+    let mut ended = false;
+    for stop in 0.. {
+        let here = disk.kill();
+        here.crash_after(stop);
+        ended = repair_here(&here).is_ok();
+        for (seed, style) in CrashStyle::ALL.into_iter().enumerate() {
+            let after = here.crash(seed as u64, style);
+            let context = format!("{style:?} after {stop} operations");
+            if start(&after.kill()).is_err() {
+                assert_eq!(repair_here(&after).expect(&context), GOOD, "{context}");
+            }
+            assert!(start(&after).is_ok(), "{context}");
+            // Nothing that was there is gone: it is in its place or aside.
+            for path in &segments[1..] {
+                let name = path.rsplit('/').next().unwrap();
+                assert!(after.files().iter().any(|found| found.ends_with(name)), "{context}: {path}");
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(ended);
 }
 
 #[test]

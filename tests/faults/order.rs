@@ -1,5 +1,7 @@
 //! What reaches the kernel, and in which order: the rules about files and names hold down to the system calls.
 
+use std::fs;
+
 use crate::faulty::{Faulty, ask};
 
 #[test]
@@ -46,4 +48,12 @@ fn every_acknowledged_write_has_been_synced() {
         assert!(!ask(&faulty, &["INCR", "k"]).is_error());
         assert!(syncs() > before);
     }
+}
+
+#[test]
+fn the_name_of_a_new_data_directory_is_synced_before_anything_in_it() {
+    let faulty = Faulty::start("always");
+    let root = fs::canonicalize(faulty.server.data_dir()).expect("the server has made it");
+    let above = root.parent().expect("it is in the test directory").display();
+    assert_eq!(faulty.trace().first(), Some(&format!("sync {above}")));
 }

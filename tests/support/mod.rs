@@ -100,7 +100,9 @@ impl Server {
     /// Starts on an empty data directory and returns when PING is answered.
     pub fn start(options: Options) -> Self {
         let home = fresh_directory();
-        fs::create_dir_all(home.join("data")).expect("the test directory is writable");
+        // Duramen makes its data directory itself.
+        let made = if options.is_redis() { home.join("data") } else { home.clone() };
+        fs::create_dir_all(made).expect("the test directory is writable");
         let mut server = Self { options, home, port: free_port(), child: None };
         for attempt in 1.. {
             match server.launch() {
