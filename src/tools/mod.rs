@@ -6,7 +6,8 @@
 //! dump     records or keys as commands                words     ops as commands, quoting, times
 //! repair   the part before the damage, as a store     snapshot  the reports' part about snapshots
 //! restore  the state as of a moment, as a store       new_directory  a store made of another's files
-//! kept     whether what retention keeps can be used
+//! kept     whether what retention keeps can be used        salvage  the state that a damaged snapshot still vouches for
+//! salvage_repair  that state as a store
 //! torture  brings servers down and counts the losses
 //! backup   has a running server make a backup         live      check of a running server's memory
 //! ```
@@ -31,6 +32,8 @@ mod new_directory;
 mod output;
 pub mod repair;
 pub mod restore;
+pub mod salvage;
+mod salvage_repair;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -153,11 +156,13 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
             Ok((restore::restore(&disk, &clock, &target, moment, json, out)?, None))
         }
         _ => {
+            let salvage = matches.get_flag("salvage");
             let Some(into) = path(matches, "into") else {
-                return Ok((repair::repair(&disk, &clock, &repair::Place::Here, json, out)?, None));
+                return Ok((repair::repair(&disk, &clock, &repair::Place::Here, salvage, json, out)?, None));
             };
             let target = new_directory(&into)?;
-            Ok((repair::repair(&disk, &clock, &repair::Place::Into(&target), json, out)?, None))
+            let place = repair::Place::Into(&target);
+            Ok((repair::repair(&disk, &clock, &place, salvage, json, out)?, None))
         }
     }
 }
@@ -279,7 +284,10 @@ fn command() -> Command {
             .action(ArgAction::SetTrue)
             .conflicts_with("into")
             .help("Cut the log in DIR itself; what is changed or removed is put aside in DIR/damaged-<time>"),
-    );
+    )
+    .arg(Arg::new("salvage").long("salvage").action(ArgAction::SetTrue).help(
+        "Also where a snapshot is damaged and no older one leads to the same state: keeps every key that is certain, names the others",
+    ));
     Command::new("duramen").disable_help_subcommand(true).subcommand_required(true).subcommands([
         backup_command(json()),
         check,
