@@ -16,8 +16,11 @@ use duramen::snapshot::footer::FileInfo;
 use duramen::snapshot::header::{self, Kind};
 use duramen::snapshot::reader::FileReader;
 use duramen::snapshot::retained::Keep;
+use duramen::tools::dump::Filter;
+use duramen::tools::inspect::{View, inspect};
 use duramen::tools::repair::{Place, repair};
-use duramen::tools::{CANNOT_TELL, GOOD, NOTHING_TO_REPAIR, check};
+use duramen::tools::snapshot_files::{self, Rows};
+use duramen::tools::{CANNOT_TELL, DAMAGED, GOOD, NOTHING_TO_REPAIR, check, words};
 
 fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::at_ms(1_700_000_000_000))
@@ -336,5 +339,169 @@ fn without_manifests_a_log_that_is_whole_makes_the_store_again_and_a_shortened_o
         }
         assert_eq!(done.expect("the log has everything"), GOOD, "{}", String::from_utf8_lossy(&out));
         assert!(lines(&open(&target).expect("it was said to be good")) == store.lines);
+    }
+}
+
+#[test]
+fn what_is_certain_in_a_lost_block_is_kept_and_what_is_not_is_named() {
+    // One block of one base: everything in it is lost, but for what came later.
+    let disk = SimDisk::new(1);
+    let mut rig = open(&disk).expect("an empty disk");
+    for name in ["set", "deleted", "appended", "listed", "from", "gone", "silent"] {
+        run(&mut rig, &format!("{} {{x}}{name} old", if name == "listed" { "RPUSH" } else { "SET" }));
+    }
+    (0..2000).for_each(|n| run(&mut rig, &format!("SET other:{n} {n}")));
+    run(&mut rig, "SELECT 5");
+    run(&mut rig, "SET {x}flushed 1");
+    run(&mut rig, "SELECT 0");
+    compacted(&rig, &Keep::NOTHING);
+    for line in [
+        "SET {x}set new",
+        "APPEND {x}set er",
+        "DEL {x}deleted",
+        "APPEND {x}appended more",
+        "RPUSH {x}listed more",
+        "SET {x}to 1",
+        "RENAME {x}from {x}to",
+        "RENAME {x}gone {x}gone2",
+        "SET {x}gone2 1",
+        "SELECT 5",
+        "FLUSHDB",
+        "RPUSH {x}flushed 1 2",
+        "SELECT 0",
+    ] {
+        run(&mut rig, line);
+    }
+    settle(&rig);
+    let store = rig.server.store.get().expect("open");
+    let (seed, catalog) = (store.keyspace.seed(), compact::catalogs(&store.log).expect("its own").current);
+    let slot = KeyRef::new(b"{x}set", seed).slot;
+    let file =
+        *catalog.files.iter().find(|file| (file.first_slot..=file.last_slot).contains(&slot)).expect("one");
+    let lines = lines(&rig);
+    drop(rig);
+    let store = Store { disk: disk.kill(), lines, catalog, seed };
+    let damaged = store.disk.kill();
+    damaged.remove(&header::path(file.sequence)).expect("it is there");
+    let repaired = salvaged(&store, &damaged, "without the file");
+    let has = |name: &str| repaired.lines.iter().any(|line| self::name(line) == name);
+    assert!(has("0 {x}set") && has("0 {x}gone2") && has("5 {x}flushed"), "{}", repaired.told);
+    let named: Vec<&str> = repaired.named.iter().map(String::as_str).collect();
+    assert_eq!(named, ["0 {x}appended", "0 {x}listed", "0 {x}to"], "{}", repaired.told);
+    assert!(
+        repaired.told.contains("lost key: db0 {x}appended (1 ops of the log were dropped)"),
+        "{}",
+        repaired.told
+    );
+}
+
+fn shown(disk: &SimDisk, json: bool) -> (i32, String) {
+    let mut out = Vec::new();
+    let (code, _) = inspect(disk, &*clock(), View::Snapshots, 10, json, &mut out).expect("no I/O errors");
+    (code, String::from_utf8(out).expect("text"))
+}
+
+fn dumped(disk: &SimDisk, rows: &Rows, filter: &Filter, json: bool) -> (i32, String) {
+    let mut out = Vec::new();
+    let (code, _) = snapshot_files::dump(disk, rows, filter, json, &mut out).expect("no I/O errors");
+    (code, String::from_utf8(out).expect("text"))
+}
+
+#[test]
+fn snapshot_files_are_listed_with_what_is_damaged_in_them() {
+    let keep = Keep { snapshots: 1, ..Keep::NOTHING };
+    let store = store(&keep);
+    let (code, text) = shown(&store.disk, false);
+    assert_eq!(code, GOOD, "{text}");
+    for file in &store.catalog.files {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&header::path(file.sequence)))
+            .expect("each has a line");
+        let kind = if file.kind == Kind::Base { " base " } else { " delta " };
+        let says = [kind.to_owned(), format!(" {} rows {} ops {} bytes", file.rows, file.ops, file.bytes)];
+        assert!(says.iter().all(|part| line.contains(part)), "{line}");
+    }
+    assert!(text.contains("current and retained base") && text.contains("db3:") && !text.contains("DAMAGED"));
+    let largest = store.catalog.files.iter().max_by_key(|file| file.bytes).expect("some");
+    let path = header::path(largest.sequence);
+    let reader = FileReader::open(&store.disk, largest.sequence, Some(largest)).expect("whole");
+    let damaged = flipped(&store.disk, &path, reader.index()[1].offset + 30);
+    damaged.write_raw("snapshot/00000999.snap", b"left over");
+    let (code, text) = shown(&damaged, false);
+    assert_eq!(code, DAMAGED);
+    assert!(text.contains(&format!("DAMAGED: offset {}", reader.index()[1].offset)), "{text}");
+    assert!(
+        text.contains("00000999.snap unlisted 9 bytes FAULT") && text.contains("rows cannot be read"),
+        "{text}"
+    );
+    let (code, json) = shown(&damaged, true);
+    assert_eq!((code, json.lines().count()), (DAMAGED, 1));
+    assert!(json.contains("\"loses_rows\":true") && json.contains("\"state\":\"retained\""), "{json}");
+}
+
+#[test]
+fn rows_of_snapshot_files_are_dumped_as_the_commands_that_make_them() {
+    let store = store(&Keep::NOTHING);
+    let whole = Filter::default();
+    let (code, json) = dumped(&store.disk, &Rows::Current, &whole, true);
+    let rows: u64 = store.catalog.files.iter().map(|file| file.rows).sum();
+    assert_eq!((code, json.lines().count() as u64), (GOOD, rows));
+    // Oldest file first, as they are applied: the state as of the snapshot.
+    let (_, text) = dumped(&store.disk, &Rows::Current, &whole, false);
+    let mut other = Rig::new();
+    let mut selected = String::new();
+    for line in text.lines() {
+        let parts: Vec<&str> = line.splitn(7, ' ').collect();
+        if selected != parts[5] {
+            selected = parts[5].to_owned();
+            run(&mut other, &format!("SELECT {}", selected.trim_start_matches("db")));
+        }
+        let command = words::split(parts[6]).expect("a line of words");
+        let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        let (reply, _) = other.call(0, &args);
+        assert!(!reply.starts_with(b"-"), "{line}: {}", String::from_utf8_lossy(&reply));
+    }
+    let snapshot_only = store.disk.kill();
+    let target = SimDisk::new(2);
+    let moment = duramen::tools::restore::Moment::Lsn(store.catalog.through);
+    duramen::tools::restore::restore(&snapshot_only, &*clock(), &target, moment, false, &mut Vec::new())
+        .expect("it is there");
+    assert!(lines(&other) == lines(&open(&target).expect("it was said to be good")));
+
+    let key = Filter { key: Some(b"{t}:2".to_vec()), ..Filter::default() };
+    let (_, text) = dumped(&store.disk, &Rows::Current, &key, false);
+    assert!(
+        text.lines().count() == 2 && text.contains(" delta ") && text.ends_with("SET {t}:2 new2\n"),
+        "{text}"
+    );
+    let third = Filter { db: Some(3), ..Filter::default() };
+    assert_eq!(dumped(&store.disk, &Rows::Current, &third, false).1.lines().count(), 40);
+    let file = &store.catalog.files[0];
+    let (_, text) = dumped(&store.disk, &Rows::File(file.sequence), &whole, true);
+    assert_eq!(text.lines().count() as u64, file.rows);
+    let slot = KeyRef::new(b"{t}", store.seed).slot;
+    let (_, text) = dumped(&store.disk, &Rows::Slots(slot..=slot), &whole, true);
+    assert!(
+        text.lines().count() > 300 && text.lines().all(|line| line.contains(&format!("\"slot\":{slot},")))
+    );
+    assert_eq!(dumped(&store.disk, &Rows::File(4711), &whole, true).0, CANNOT_TELL);
+
+    let damaged = flipped(&store.disk, &header::path(file.sequence), 4096 + 30);
+    let (code, text) = dumped(&damaged, &Rows::Current, &whole, true);
+    assert_eq!(code, DAMAGED);
+    assert!(!text.is_empty() && (text.lines().count() as u64) < rows);
+}
+
+#[test]
+fn a_choice_of_rows_is_read_from_words() {
+    let parse = snapshot_files::parse_rows;
+    assert_eq!(parse(""), Ok(Rows::Current));
+    for file in ["3", "00000003.snap", "snapshot/00000003.snap"] {
+        assert_eq!(parse(file), Ok(Rows::File(3)));
+    }
+    assert_eq!(parse("7..16383"), Ok(Rows::Slots(7..=16383)));
+    for bad in ["x", "1..", "1..16384", "..", "-1"] {
+        assert!(parse(bad).is_err(), "{bad}");
     }
 }

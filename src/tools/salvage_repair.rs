@@ -240,9 +240,7 @@ impl Work<'_> {
 
     /// The next start would remove them, too.
     fn remove_others(&self, kept: &Manifest) -> Result<(), StoreError> {
-        let listed = Catalogs::of(&kept.sections)?.files();
         crate::snapshot::compact::remove_unlisted(self.disk, &Catalogs::of(&kept.sections)?)?;
-        debug_assert!(Snapshot::find(self.disk, None).files.len() == listed.len());
         let old = self
             .listing
             .segments
