@@ -94,6 +94,8 @@ fn store(keep: &Keep) -> Store {
         run(&mut rig, &format!("SET s:{n} {n}"));
     }
     run(&mut rig, &format!("SET {{t}}:large {}", "w".repeat(200_000)));
+    // Its row goes over several blocks.
+    (0..100).for_each(|n| run(&mut rig, &format!("RPUSH {{t}}long {n}{}", "x".repeat(3000))));
     run(&mut rig, "SELECT 3");
     (0..40).for_each(|n| run(&mut rig, &format!("SET {{t}}third:{n} {n}")));
     run(&mut rig, "SELECT 0");
@@ -503,5 +505,23 @@ fn a_choice_of_rows_is_read_from_words() {
     assert_eq!(parse("7..16383"), Ok(Rows::Slots(7..=16383)));
     for bad in ["x", "1..", "1..16384", "..", "-1"] {
         assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_lost_segment_that_is_older_than_the_snapshot_costs_no_key() {
+    let window = duramen::snapshot::retained::Window::Us(1_000_000_000);
+    let store = store(&Keep { snapshots: 0, window, replaced: true });
+    let damaged = store.disk.kill();
+    damaged.remove("log/00000001.log").expect("the window keeps it");
+    assert!(open(&damaged.kill()).is_err(), "it is listed");
+    for (place, salvage) in [(true, false), (false, true)] {
+        let (here, target, mut out) = (damaged.kill(), SimDisk::new(2), Vec::new());
+        let into = if place { Place::Into(&target) } else { Place::Here };
+        let code = repair(&here, &*clock(), &into, salvage, false, &mut out).expect("no I/O errors");
+        let told = String::from_utf8(out).expect("text");
+        assert!(code == GOOD && !told.contains("lost: ") && !told.contains("lost key"), "{told}");
+        let made = if place { target } else { here };
+        assert!(lines(&open(&made).expect("it was said to be good")) == store.lines, "{told}");
     }
 }

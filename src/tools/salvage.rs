@@ -5,6 +5,7 @@
 //! key that is renamed to it. What else newer files and the log do to a lost key is dropped with it, and the key is named. A key that a
 //! lost one is renamed to is lost from there on. A keyspace that was made after the snapshot (FLUSHDB) has no lost keys.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::disk::Disk;
@@ -53,12 +54,14 @@ pub fn choose(disk: &dyn Disk, manifest: &Manifest) -> Result<Choice, StoreError
     for catalog in catalogs.newest_first().filter(|c| c.through == current || c.through >= first_lsn) {
         let mut files = Vec::new();
         for file in &catalog.files {
-            if !read.contains_key(&file.sequence) {
-                let seed = Some(manifest.seed);
-                let found = salvage::read(disk, file, manifest.store_id, seed, &mut |_, _| Ok(()))?;
-                read.insert(file.sequence, found);
-            }
-            files.extend(read.get(&file.sequence).cloned());
+            let found = match read.entry(file.sequence) {
+                Entry::Occupied(found) => found.get().clone(),
+                Entry::Vacant(place) => {
+                    let (id, seed) = (manifest.store_id, Some(manifest.seed));
+                    place.insert(salvage::read(disk, file, id, seed, &mut |_, _| Ok(()))?).clone()
+                }
+            };
+            files.push(found);
         }
         let choice = Choice { catalog: catalog.clone(), files };
         let rank = |choice: &Choice| (choice.is_damaged(), choice.lost_rows());

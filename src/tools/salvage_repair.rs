@@ -304,17 +304,14 @@ impl Work<'_> {
             replayed.end_lsn,
             lost.len()
         ));
-        match done {
-            Some((aside, outcome)) => {
-                if let Some(aside) = aside {
-                    text.push_str(&format!("put aside: {aside}\n"));
-                }
-                text.push_str(&match outcome {
-                    Ok(keys) => format!("repaired: {keys} keys, loaded and verified\n"),
-                    Err(why) => format!("not repaired: {why}\n"),
-                });
+        if let Some((aside, outcome)) = done {
+            if let Some(aside) = aside {
+                text.push_str(&format!("put aside: {aside}\n"));
             }
-            None => {}
+            text.push_str(&match outcome {
+                Ok(keys) => format!("repaired: {keys} keys, loaded and verified\n"),
+                Err(why) => format!("not repaired: {why}\n"),
+            });
         }
         out.write_all(text.as_bytes()).map_err(write_failed)
     }

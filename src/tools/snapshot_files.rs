@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use crate::disk::{Disk, Open};
 use crate::error::StoreError;
-use crate::keyspace::hash::SLOTS;
+use crate::keyspace::hash::{SLOTS, slot_of};
 use crate::keyspace::op::{Op, SpaceId};
 use crate::log::manifest::Manifest;
 use crate::log::survey;
@@ -18,6 +18,7 @@ use crate::snapshot::footer::FileInfo;
 use crate::snapshot::header::{self, Kind};
 use crate::snapshot::reader::FileReader;
 use crate::snapshot::retained::Catalogs;
+use crate::snapshot::rows::Head;
 use crate::snapshot::salvage::{self, Salvaged};
 
 use super::dump::Filter;
@@ -351,41 +352,7 @@ pub fn dump(disk: &dyn Disk, rows: &Rows, filter: &Filter, json: bool, out: &mut
             if !is_wanted {
                 return Ok(());
             }
-            let commands = ops.iter().map(|op| match Op::decode_bare(op) {
-                Ok(op) => words::of_op(&head.key, &op),
-                Err(malformed) => vec![b"MALFORMED".to_vec(), malformed.0.as_bytes().to_vec()],
-            });
-            let (file, kind, slot) = (
-                header::path(info.sequence),
-                kind_name(info.kind),
-                u64::from(crate::keyspace::hash::slot_of(&head.key)),
-            );
-            if json {
-                let row = Json::Object(vec![
-                    ("file", file.into()),
-                    ("kind", kind.into()),
-                    ("slot", slot.into()),
-                    ("db", db.map(u64::from).into()),
-                    ("space", u64::from(head.space).into()),
-                    ("key", Json::bytes(&head.key)),
-                    (
-                        "commands",
-                        Json::List(
-                            commands
-                                .map(|words| Json::list(words.iter().map(|word| Json::bytes(word))))
-                                .collect(),
-                        ),
-                    ),
-                ]);
-                return writeln!(out, "{row}").map_err(write_failed);
-            }
-            let (place, total) = (place(db, Some(head.space)), ops.len());
-            for (command, number) in commands.zip(1..) {
-                let command = words::line(&command);
-                writeln!(out, "{file} {kind} slot {slot} {number}/{total} {place} {command}")
-                    .map_err(write_failed)?;
-            }
-            Ok(())
+            write_row(info, head, ops, db, json, out)
         })?;
         if let Some(damage) = found.damages.first() {
             let why =
@@ -397,4 +364,40 @@ pub fn dump(disk: &dyn Disk, rows: &Rows, filter: &Filter, json: bool, out: &mut
         return Ok((CANNOT_TELL, Some(format!("there is no {}", header::path(*sequence)))));
     }
     Ok(fault.map_or((GOOD, None), |why| (DAMAGED, Some(why))))
+}
+
+fn write_row(
+    info: &FileInfo,
+    head: &Head,
+    ops: &[&[u8]],
+    db: Option<u32>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), StoreError> {
+    let commands = ops.iter().map(|op| match Op::decode_bare(op) {
+        Ok(op) => words::of_op(&head.key, &op),
+        Err(malformed) => vec![b"MALFORMED".to_vec(), malformed.0.as_bytes().to_vec()],
+    });
+    let (file, kind, slot) =
+        (header::path(info.sequence), kind_name(info.kind), u64::from(slot_of(&head.key)));
+    if json {
+        let commands = commands.map(|words| Json::list(words.iter().map(|word| Json::bytes(word))));
+        let row = Json::Object(vec![
+            ("file", file.into()),
+            ("kind", kind.into()),
+            ("slot", slot.into()),
+            ("db", db.map(u64::from).into()),
+            ("space", u64::from(head.space).into()),
+            ("key", Json::bytes(&head.key)),
+            ("commands", Json::List(commands.collect())),
+        ]);
+        return writeln!(out, "{row}").map_err(write_failed);
+    }
+    let (place, total) = (place(db, Some(head.space)), ops.len());
+    for (command, number) in commands.zip(1..) {
+        let command = words::line(&command);
+        writeln!(out, "{file} {kind} slot {slot} {number}/{total} {place} {command}")
+            .map_err(write_failed)?;
+    }
+    Ok(())
 }
