@@ -133,3 +133,57 @@ fn a_mistake_is_undone_by_restoring_to_the_record_before_it() {
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&help.stdout).contains("log-retain"));
 }
+
+#[test]
+fn a_damaged_snapshot_is_shown_and_salvaged_only_when_that_is_said() {
+    let mut server = Server::start(Options::default().directive("appendfsync", "always"));
+    let dir = server.data_dir();
+    let mut client = server.client();
+    for i in 0..200 {
+        client.call(["SET", &format!("key:{i}"), "value"]).expect("it answers");
+    }
+    compact(&mut client);
+    client.call(["SET", "last", "words"]).expect("it answers");
+    drop(client);
+    server.kill9();
+    let shown = tool(&["inspect"], &dir, &["snapshots"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.code() == Some(0) && text.contains("current: ") && text.contains(" db0:"), "{text}");
+    let rows = tool(&["dump", "--snapshot", "--key", "key:7"], &dir, &[]);
+    let text = String::from_utf8_lossy(&rows.stdout).into_owned();
+    assert!(text.ends_with(" 1/1 db0 SET key:7 value\n") && text.lines().count() == 1, "{text}");
+    assert_eq!(code(&["dump", "--snapshot=x"], &dir, &[]), 3);
+    assert_eq!(code(&["dump", "--snapshot", "--keys"], &dir, &[]), 3);
+
+    let file = text.split(' ').next().expect("a path").to_owned();
+    let mut bytes = fs::read(dir.join(&file)).expect("it is there");
+    bytes[4096 + 20] ^= 1;
+    fs::write(dir.join(&file), bytes).expect("it can be written");
+    for (args, more) in
+        [(&["check"][..], &[][..]), (&["inspect"], &["snapshots"]), (&["dump", "--snapshot"], &[])]
+    {
+        assert_eq!(code(args, &dir, more), 2, "{args:?}");
+    }
+    let copy = dir.with_file_name("salvaged");
+    let copy_name = copy.to_str().expect("a path of ASCII");
+    let refused = tool(&["repair", "--into", copy_name], &dir, &[]);
+    let told = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(
+        refused.status.code() == Some(3) && told.contains("repair --salvage") && told.contains(&file),
+        "{told}"
+    );
+    let made = tool(&["repair", "--salvage", "--into", copy_name], &dir, &[]);
+    let told = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(
+        made.status.code() == Some(0) && told.contains("rows lost") && told.contains("repaired: "),
+        "{told}"
+    );
+    assert_eq!(code(&["check"], &copy, &[]), 0);
+    let keys = String::from_utf8_lossy(&tool(&["dump", "--keys"], &copy, &[]).stdout).into_owned();
+    assert!(
+        keys.contains("SET last words") && keys.lines().count() > 100 && !keys.contains("key:7 "),
+        "{keys}"
+    );
+    assert_eq!(code(&["repair", "--in-place", "--salvage"], &dir, &[]), 0);
+    assert_eq!(code(&["check"], &dir, &[]), 0);
+}

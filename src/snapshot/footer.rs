@@ -235,7 +235,8 @@ impl FileInfo {
         Ok(info)
     }
 
-    const fn header(&self, store_id: [u8; 16]) -> FileHeader {
+    /// The header that the file must have.
+    pub(super) const fn header(&self, store_id: [u8; 16]) -> FileHeader {
         FileHeader {
             kind: self.kind,
             store_id,

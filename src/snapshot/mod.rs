@@ -17,6 +17,7 @@ pub mod merge;
 pub mod reader;
 pub mod retained;
 pub mod rows;
+pub mod salvage;
 pub mod side_by_side;
 pub mod slot_rows;
 pub mod sorted;

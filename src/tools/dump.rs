@@ -40,11 +40,11 @@ impl Filter {
             && self.to_us.is_none_or(|to| wall_us <= to)
     }
 
-    fn wants_key(&self, key: &[u8]) -> bool {
+    pub(super) fn wants_key(&self, key: &[u8]) -> bool {
         self.key.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
     }
 
-    fn wants_db(&self, db: Option<u32>) -> bool {
+    pub(super) fn wants_db(&self, db: Option<u32>) -> bool {
         self.db.is_none() || self.db == db
     }
 

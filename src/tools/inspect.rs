@@ -18,7 +18,7 @@ use crate::log::survey::{self, Break, Found, Segment, Verdict, Walked};
 use super::json::Json;
 use super::snapshot::Snapshot;
 use super::words::{self, Databases, place};
-use super::{CANNOT_TELL, DAMAGED, GOOD, load, write_failed};
+use super::{CANNOT_TELL, DAMAGED, GOOD, load, snapshot_files, write_failed};
 
 /// What is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,10 @@ pub enum View {
     All,
     Segments,
     Frames,
-    /// What the records made: sizes by type, biggest keys.
+    /// What snapshot and records made: sizes by type, biggest keys.
     Keys,
+    /// The snapshot files.
+    Snapshots,
 }
 
 /// What one segment holds.
@@ -93,6 +95,9 @@ pub fn inspect(
 ) -> Result<(i32, Option<String>), StoreError> {
     if view == View::Keys {
         return keys(disk, clock, top, json, out);
+    }
+    if view == View::Snapshots {
+        return snapshot_files::inspect(disk, json, out);
     }
     let listing = survey::list(disk)?;
     if listing.manifest.is_none() && listing.segments.is_empty() {

@@ -6,7 +6,8 @@
 //! dump     records or keys as commands                words     ops as commands, quoting, times
 //! repair   the part before the damage, as a store     snapshot  the reports' part about snapshots
 //! restore  the state as of a moment, as a store       new_directory  a store made of another's files
-//! kept     whether what retention keeps can be used
+//! kept     whether what retention keeps can be used        salvage  the state that a damaged snapshot still vouches for
+//! salvage_repair  that state as a store                     snapshot_files  snapshot files and their rows
 //! torture  brings servers down and counts the losses
 //! backup   has a running server make a backup         live      check of a running server's memory
 //! ```
@@ -31,7 +32,10 @@ mod new_directory;
 mod output;
 pub mod repair;
 pub mod restore;
+pub mod salvage;
+mod salvage_repair;
 pub mod snapshot;
+pub mod snapshot_files;
 #[cfg(test)]
 mod tests;
 pub mod torture;
@@ -135,12 +139,16 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
                 Some("segments") => inspect::View::Segments,
                 Some("frames") => inspect::View::Frames,
                 Some("keys") => inspect::View::Keys,
+                Some("snapshots") => inspect::View::Snapshots,
                 _ => inspect::View::All,
             };
             inspect::inspect(&disk, &clock, view, top, json, out)
         }
         "dump" => {
             let filter = filter(matches);
+            if let Some(rows) = matches.get_one::<snapshot_files::Rows>("snapshot") {
+                return snapshot_files::dump(&disk, rows, &filter, json, out);
+            }
             let run = if matches.get_flag("keys") { dump::keys } else { dump::records };
             run(&disk, &clock, &filter, json, out)
         }
@@ -153,11 +161,13 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
             Ok((restore::restore(&disk, &clock, &target, moment, json, out)?, None))
         }
         _ => {
+            let salvage = matches.get_flag("salvage");
             let Some(into) = path(matches, "into") else {
-                return Ok((repair::repair(&disk, &clock, &repair::Place::Here, json, out)?, None));
+                return Ok((repair::repair(&disk, &clock, &repair::Place::Here, salvage, json, out)?, None));
             };
             let target = new_directory(&into)?;
-            Ok((repair::repair(&disk, &clock, &repair::Place::Into(&target), json, out)?, None))
+            let place = repair::Place::Into(&target);
+            Ok((repair::repair(&disk, &clock, &place, salvage, json, out)?, None))
         }
     }
 }
@@ -258,11 +268,11 @@ fn command() -> Command {
         "Shows what a data directory is made of. Changes nothing",
         "Exit codes: 0; 2 damage was met; 3 cannot tell",
     )
-    .arg(Arg::new("VIEW").value_parser(["segments", "frames", "keys"]).help("Only this part"))
+    .arg(Arg::new("VIEW").value_parser(["segments", "frames", "keys", "snapshots"]).help("Only this part"))
     .arg(Arg::new("top").long("top").value_parser(value_parser!(usize)).help("How many of the biggest [10]"));
     let repair = tool(
         "repair",
-        "Makes a directory that starts out of the part of a damaged log before the damage, and tells what is lost",
+        "Makes a directory that starts out of what is good of a damaged one, and tells what is lost",
         "Exit codes: 0 repaired; 1 nothing to repair; 2 the result is not good; 3 cannot be done",
     )
     .arg(
@@ -279,7 +289,10 @@ fn command() -> Command {
             .action(ArgAction::SetTrue)
             .conflicts_with("into")
             .help("Cut the log in DIR itself; what is changed or removed is put aside in DIR/damaged-<time>"),
-    );
+    )
+    .arg(Arg::new("salvage").long("salvage").action(ArgAction::SetTrue).help(
+        "Also where a snapshot is damaged and no older one leads to the same state: keeps every key that is certain, names the others",
+    ));
     Command::new("duramen").disable_help_subcommand(true).subcommand_required(true).subcommands([
         backup_command(json()),
         check,
@@ -422,5 +435,16 @@ fn dump_command(tool: impl Fn(&'static str, &'static str, &'static str) -> Comma
             .action(ArgAction::SetTrue)
             .conflicts_with_all(["from-lsn", "to-lsn", "from-time", "to-time"])
             .help("The keys as they are at the end of the log, as commands for redis-cli"),
+    )
+    .arg(
+        Arg::new("snapshot")
+            .long("snapshot")
+            .value_name("FILE|SLOTS")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("")
+            .value_parser(snapshot_files::parse_rows)
+            .conflicts_with_all(["from-lsn", "to-lsn", "from-time", "to-time", "keys"])
+            .help("The rows of the newest snapshot's files, of one file (=00000003.snap) or of slots (=100..200)"),
     )
 }

@@ -61,7 +61,12 @@ pub fn require_empty(target: &dyn Disk) -> Result<(), StoreError> {
     Err(StoreError::Refused("the directory to write into is not empty; name a new one".to_owned()))
 }
 
-fn write_behind(disk: &dyn Disk, target: &dyn Disk, path: &str, written: &Written) -> Result<(), StoreError> {
+pub(super) fn write_behind(
+    disk: &dyn Disk,
+    target: &dyn Disk,
+    path: &str,
+    written: &Written,
+) -> Result<(), StoreError> {
     if written.offset > 0 {
         copy(disk, path, target, path, Some(written.offset))?;
     }

@@ -1,7 +1,7 @@
 //! `duramen repair`: the part of a damaged log before the damage, as a directory that starts.
 //!
 //! Only ever the beginning: nothing behind the damage is kept, for a log with a hole is a state that never was. What is lost
-//! is told record by record. The copy is synced and judged before it is said to be good; in place, everything that is
+//! is told record by record. A damaged snapshot is another matter: see `salvage_repair`. The copy is synced and judged before it is said to be good; in place, everything that is
 //! changed or removed is put aside first.
 
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::manifest::{self, COPIES, Manifest, SegmentEnd, SegmentEntry, TermStart};
 use crate::log::survey::{self, Verdict};
-use crate::log::{Recovered, Seed, segment};
+use crate::log::{Seed, segment};
 use crate::mutation::{Safeguard, unless_off};
 use crate::snapshot::retained::Catalogs;
 
@@ -19,6 +19,8 @@ use super::damage::{self, Assessment};
 use super::json::Json;
 use super::load;
 use super::new_directory::{self, copy};
+use super::salvage;
+use super::salvage_repair;
 use super::snapshot::Snapshot;
 use super::{CANNOT_TELL, GOOD, NOTHING_TO_REPAIR, UNREPAIRED, words, write_failed};
 
@@ -30,11 +32,12 @@ pub enum Place<'a> {
     Here,
 }
 
-/// Says what is lost, and repairs. Returns the exit code.
+/// Says what is lost, and repairs. `salvage`: also where rows of a snapshot are lost. Returns the exit code.
 pub fn repair(
     disk: &dyn Disk,
     clock: &dyn Clock,
     place: &Place<'_>,
+    salvage: bool,
     json: bool,
     out: &mut dyn Write,
 ) -> Result<i32, StoreError> {
@@ -45,7 +48,7 @@ pub fn repair(
                 "a server starts on this directory as it is: nothing to repair, nothing was written"
                     .to_owned();
             if let Some(fallback) = &loaded.fallback {
-                text.push_str(&format!(". {fallback}"));
+                text.push_str(&format!(". {fallback}, and nothing is lost"));
             }
             say(out, json, &text)?;
             return Ok(NOTHING_TO_REPAIR);
@@ -61,6 +64,18 @@ pub fn repair(
     drop(loaded.keyspace);
     if !json {
         writeln!(out, "{error}").map_err(write_failed)?;
+    }
+    let listing = survey::list(disk)?;
+    if let Some(manifest) = listing.manifest.clone() {
+        let choice = salvage::choose(disk, &manifest)?;
+        let walked = survey::walk(disk, &listing, loaded.misfit, &mut |_| Ok(()))?;
+        let good_lsn = walked.good.map_or(walked.first_lsn, |good| good.lsn);
+        // Damage that is older than the snapshot costs nothing: the records behind that can still be had.
+        if choice.is_damaged() || good_lsn < choice.catalog.through {
+            let agreed = salvage || !choice.is_damaged();
+            let work = salvage_repair::Work { disk, clock, place, listing, manifest, choice };
+            return work.repair(&error, agreed, json, out);
+        }
     }
     let extent = damage::assess(disk, loaded.misfit, &mut |record| {
         let line = if json {
@@ -78,14 +93,16 @@ pub fn repair(
     let manifest = cut_manifest(disk, clock, &extent)?;
     let (target, aside) = match place {
         Place::Into(target) => {
-            let snapshot = Snapshot::find(disk, extent.listing.manifest.as_ref());
-            let files: Vec<String> = snapshot.paths().collect();
+            // Without a manifest the log is whole from its beginning, and needs none.
+            let has_manifest = extent.listing.manifest.is_some();
+            let snapshot = has_manifest.then(|| Snapshot::find(disk, extent.listing.manifest.as_ref()));
+            let files: Vec<String> = snapshot.iter().flat_map(Snapshot::paths).collect();
             new_directory::make(disk, *target, &manifest, &files, None)?;
             (*target, None)
         }
         Place::Here => (disk, Some(cut_here(disk, clock, &manifest, &extent)?)),
     };
-    let repaired = judge_again(target, &extent);
+    let repaired = judge_again(target, clock, &extent);
     report(&error, &extent, aside.as_deref(), &repaired, json, out)?;
     Ok(if repaired.is_ok() { GOOD } else { UNREPAIRED })
 }
@@ -159,10 +176,12 @@ fn cut_manifest(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Resu
 
 /// From the headers of the segments, where no manifest is left.
 fn made_up(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<Manifest, StoreError> {
-    if !Snapshot::find(disk, None).is_empty() {
+    let begins = extent.listing.segments.first().and_then(|first| first.entry.first_lsn);
+    if !Snapshot::find(disk, None).is_empty() && begins != Some(0) {
         return Err(StoreError::Refused(
-            "without a manifest nothing says which snapshot files belong to the log: put back MANIFEST-a or MANIFEST-b \
-             from a backup"
+            "without a manifest nothing says which snapshot files belong to the log, which databases their keys are in, and the seed \
+             that orders them, and the log does not begin with the store's first record: put back MANIFEST-a or MANIFEST-b from a \
+             backup"
                 .to_owned(),
         ));
     }
@@ -207,6 +226,12 @@ fn cut_here(
     for path in COPIES {
         copy_if_there(disk, path, &format!("{aside}/{path}"))?;
     }
+    if extent.listing.manifest.is_none() {
+        // The new manifest lists none of them: the next start would remove them.
+        for path in Snapshot::find(disk, None).paths() {
+            copy_if_there(disk, &path, &format!("{aside}/{}", path.rsplit('/').next().unwrap_or_default()))?;
+        }
+    }
     let beside = |sequence| {
         let path = segment::path(sequence);
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -233,25 +258,23 @@ fn cut_here(
     Ok(aside)
 }
 
-fn copy_if_there(disk: &dyn Disk, from: &str, to: &str) -> Result<(), StoreError> {
+pub(super) fn copy_if_there(disk: &dyn Disk, from: &str, to: &str) -> Result<(), StoreError> {
     match copy(disk, from, disk, to, None) {
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
 }
 
-/// What recovery says of the result.
-fn judge_again(disk: &dyn Disk, extent: &Assessment) -> Result<(), String> {
+/// What a server says of the result.
+fn judge_again(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<(), String> {
+    let loaded = load::load(disk, clock).map_err(|error| error.to_string())?;
     // Behind a snapshot, records that it holds may still be in the log: they are not read, and so not counted.
-    let mut compacted = false;
-    let mut visit = |recovered: Recovered<'_>| {
-        if let Recovered::Begin { sections, from, .. } = recovered {
-            *from = Catalogs::of(sections)?.current.through;
-            compacted = *from > 0;
-        }
-        Ok(())
+    let manifest = extent.listing.manifest.as_ref();
+    let compacted = match manifest.map(|manifest| Catalogs::of(&manifest.sections)) {
+        Some(catalogs) => catalogs.map_err(|error| error.to_string())?.current.through > 0,
+        None => false,
     };
-    match survey::judge(disk, &mut visit) {
+    match loaded.verdict {
         Verdict::Opens(report)
             if (compacted || report.records == extent.good_records) && report.torn.is_none() =>
         {

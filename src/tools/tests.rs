@@ -159,7 +159,7 @@ fn agrees_and_repairs(disk: &SimDisk, whole: &[(u64, Vec<u8>)], what: &str) {
     assert!(report.exit_code() <= DAMAGED, "{what}: {}", report.text());
     let target = SimDisk::new(2);
     let mut out = Vec::new();
-    let repaired = repair(disk, &*clock(), &Place::Into(&target), false, &mut out);
+    let repaired = repair(disk, &*clock(), &Place::Into(&target), false, false, &mut out);
     let code = repaired
         .unwrap_or_else(|e| panic!("{what}: {e}\n{}\n{}", report.text(), String::from_utf8_lossy(&out)));
     let told = String::from_utf8(out).unwrap();
@@ -184,7 +184,7 @@ fn agrees_and_repairs(disk: &SimDisk, whole: &[(u64, Vec<u8>)], what: &str) {
             drop(opened);
             let here = disk.kill();
             assert_eq!(
-                repair(&here, &*clock(), &Place::Here, true, &mut Vec::new()).unwrap(),
+                repair(&here, &*clock(), &Place::Here, false, true, &mut Vec::new()).unwrap(),
                 GOOD,
                 "{what}"
             );
@@ -264,7 +264,7 @@ fn a_log_without_manifests_is_read_by_its_segments_headers() {
     let target = SimDisk::new(2);
     let mut out = Vec::new();
     assert_eq!(check(&disk, &*clock()).unwrap().exit_code(), DAMAGED);
-    repair(&disk, &*clock(), &Place::Into(&target), false, &mut out).unwrap();
+    repair(&disk, &*clock(), &Place::Into(&target), false, false, &mut out).unwrap();
     assert!(records_of(&target) == whole, "{}", String::from_utf8_lossy(&out));
     start(&target).unwrap();
 }
