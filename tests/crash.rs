@@ -239,7 +239,7 @@ impl History {
     fn compact_all(&self, budget_bytes: usize) -> Result<(), StoreError> {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let mut options = compact::Options { seed, level: 1, budget_bytes, keep: self.keep };
+        let mut options = compact::Options { seed, level: 1, budget_bytes, reserve_bytes: 0, keep: self.keep };
         while compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()))?.is_some() {
             options.keep.replaced = false;
         }

@@ -175,6 +175,7 @@ fn the_end_of_the_server_ends_a_round_and_leaves_no_file() {
         seed: Seed(store(&rig).keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
+        reserve_bytes: 0,
         keep: Keep::NOTHING,
     };
     let mut watch = Watch::new(&rig.server, store(&rig), from, store(&rig).log.sealed_through());
@@ -249,7 +250,7 @@ fn snapshot_files(disk: &SimDisk) -> Vec<String> {
 fn save(rig: &Rig) -> u64 {
     seal_all(rig);
     let seed = Seed(store(rig).keyspace.seed());
-    let options = Options { seed, level: 1, budget_bytes: 1 << 20, keep: Keep::NOTHING };
+    let options = Options { seed, level: 1, budget_bytes: 1 << 20, reserve_bytes: 0, keep: Keep::NOTHING };
     let disk = &*store(rig).disk;
     let round = compact::round(&store(rig).log, disk, &*rig.server.clock, &options, &mut |_| Ok(()));
     round.unwrap().map_or(0, |round| round.files)

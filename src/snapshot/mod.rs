@@ -16,6 +16,7 @@ pub mod load;
 pub mod merge;
 pub mod reader;
 pub mod retained;
+pub mod room;
 pub mod rows;
 pub mod side_by_side;
 pub mod slot_rows;

@@ -301,6 +301,7 @@ fn compacted() -> SimDisk {
         seed: Seed(store.keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
+        reserve_bytes: 0,
         keep: Keep::NOTHING,
     };
     while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| Ok(()))
