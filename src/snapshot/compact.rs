@@ -252,8 +252,8 @@ impl Work<'_> {
     fn plan_range(&self, range: u16, sorted: &SortedOps, new: &Catalog) -> Result<RangePlan, StoreError> {
         let slots = slots_of(range);
         let mut files: Vec<FileInfo> = new.files_of(range).copied().collect();
-        let has_news = sorted.rows(slots.clone()).head().is_some()
-            || sorted.components(slots).heads().next().is_some();
+        let has_news =
+            sorted.rows(slots.clone()).head().is_some() || sorted.components(slots).heads().next().is_some();
         let dead = self.dead(sorted, &files, new)?;
         if dead == Dead::All {
             files.clear();

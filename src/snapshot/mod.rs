@@ -17,6 +17,8 @@ pub mod merge;
 pub mod reader;
 pub mod retained;
 pub mod room;
+#[cfg(test)]
+mod room_tests;
 pub mod rows;
 pub mod side_by_side;
 pub mod slot_rows;
