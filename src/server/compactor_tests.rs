@@ -370,7 +370,7 @@ fn a_reserve_that_is_touched_is_reported_and_tried_again_later() {
     seal_all(&rig);
     leave(&disk, 3 << 20);
     assert!(schedule.run(&rig.server, store(&rig)));
-    let told = rig.run("INFO persistence");
+    let told = rig.run("INFO everything");
     assert!(told.contains("compaction_last_error:compaction needs more room on the disk: about "), "{told}");
     assert!(told.contains("aof_last_bgrewrite_status:err\r\n"));
     assert_eq!(snapshot_files(&disk), [""; 0]);

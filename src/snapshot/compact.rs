@@ -245,8 +245,7 @@ impl Work<'_> {
     fn plan(&self, sorted: &SortedOps) -> Result<RoundPlan, StoreError> {
         let new = self.succeeding(sorted)?;
         let ranges = (0..RANGES).map(|range| self.plan_range(range, sorted, &new));
-        let news_bytes = sorted.bytes() as u64;
-        Ok(RoundPlan { ranges: ranges.collect::<Result<_, _>>()?, news_bytes, level: self.options.level })
+        Ok(RoundPlan::new(ranges.collect::<Result<_, _>>()?, sorted.bytes() as u64, self.options.level))
     }
 
     fn plan_range(&self, range: u16, sorted: &SortedOps, new: &Catalog) -> Result<RangePlan, StoreError> {

@@ -17,11 +17,14 @@ use std::collections::HashSet;
 use std::io;
 
 use super::footer::FileInfo;
+use super::header::HEADER_LEN;
 use crate::disk::Disk;
 use crate::error::StoreError;
 
 /// A range is merged when rows of keyspaces that are gone are this part of its files.
 pub const DEAD_PART: u64 = 4;
+/// What a file takes beside its rows: header, index of a few blocks, footer.
+const FILE_BYTES: u64 = HEADER_LEN as u64 + 1024;
 
 /// What compaction may still write.
 pub struct Room<'a> {
@@ -143,6 +146,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// `sorted_bytes`: of the news in memory.
+    pub fn new(ranges: Vec<RangePlan>, sorted_bytes: u64, level: i32) -> Self {
+        let files = ranges.iter().filter(|plan| plan.has_news).count() as u64;
+        Self { ranges, news_bytes: sorted_bytes + files * FILE_BYTES, level }
+    }
+
     /// What is written at most when all that is due is merged with the news at once.
     pub fn bytes_at_once(&self) -> u64 {
         let due = self.ranges.iter().filter(|plan| plan.is_due);
