@@ -51,8 +51,13 @@ fn compacted(rig: &Rig, keep: &Keep) {
     let store = rig.server.store.get().expect("the rig opened it");
     store.log.seal();
     settle(rig);
-    let mut options =
-        compact::Options { seed: Seed(store.keyspace.seed()), level: 1, budget_bytes: 8 << 20, keep: *keep };
+    let mut options = compact::Options {
+        seed: Seed(store.keyspace.seed()),
+        level: 1,
+        budget_bytes: 8 << 20,
+        reserve_bytes: 0,
+        keep: *keep,
+    };
     while compact::round(&store.log, &*store.disk, &*rig.clock, &options, &mut |_| Ok(()))
         .expect("a healthy disk")
         .is_some()

@@ -109,8 +109,13 @@ impl History {
 
 fn compact_rig(rig: &Rig, keep: &Keep, budget_bytes: usize) {
     let store = rig.server.store.get().expect("the rig opened it");
-    let mut options =
-        compact::Options { seed: Seed(store.keyspace.seed()), level: 1, budget_bytes, keep: *keep };
+    let mut options = compact::Options {
+        seed: Seed(store.keyspace.seed()),
+        level: 1,
+        budget_bytes,
+        reserve_bytes: 0,
+        keep: *keep,
+    };
     while compact::round(&store.log, &*store.disk, &*rig.clock, &options, &mut |_| Ok(()))
         .expect("a healthy disk")
         .is_some()

@@ -173,6 +173,8 @@ directives! {
             "Size of the sealed log from which compaction begins by itself.";
         compaction_budget "compaction-budget" [] size(MIB, 1 << 40) = "64mb" Mutable Live
             "Memory of a compaction for the part of the log that it sorts; the largest changed value comes on top, or all values that RENAMEs link within a slot.";
+        compaction_disk_reserve "compaction-disk-reserve" [] size(0, 1 << 50) = "0" Mutable Live
+            "Bytes of the disk that compaction leaves free for the log; 0 for four files of the log (`log-segment-size`).";
         snapshot_compression_level "snapshot-compression-level" [] int(0, 19) = "1" Mutable Live
             "Level of zstd for snapshot files; 0 for none.";
         snapshot_retain "snapshot-retain" [] int(0, 100) = "0" Mutable Live

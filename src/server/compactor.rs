@@ -1,6 +1,6 @@
 //! The thread that moves the log into the snapshot: when asked (SAVE, BGSAVE, BGREWRITEAOF), when the sealed log has outgrown the
-//! snapshot (`auto-aof-rewrite-percentage`, `auto-aof-rewrite-min-size`), and at `save` points. It looks whenever a segment was
-//! sealed, a directive changed, or somebody asks, and once a second for the time of `save` points and retries.
+//! snapshot (`auto-aof-rewrite-percentage`, `auto-aof-rewrite-min-size`), when the disk fills up, and at `save` points. It looks whenever
+//! a segment was sealed, a directive changed, or somebody asks, and once a second for the time of `save` points and retries.
 //!
 //! It has a low priority and writes no faster than it has to: 64 MiB a second, and a tenth of the backlog (the sealed log that the
 //! snapshot doesn't have). So ten seconds' worth of sealing is always outrun, however fast the log grows.
@@ -34,6 +34,8 @@ const RETRY_MIN_S: u64 = 5;
 const RETRY_MAX_S: u64 = 300;
 /// Bytes a second that it writes at least; a backlog adds a tenth of itself.
 const PACE_BYTES_MIN: u64 = 64 << 20;
+/// Segments of the log for which it leaves room, unless told otherwise: those that are made ahead, and as many again.
+const RESERVED_SEGMENTS: u64 = 4;
 /// How long an orderly end waits for the block that is being written. Without it the thread ends with the process.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -101,6 +103,8 @@ pub struct Schedule {
     /// After a failure; on the monotonic clock.
     not_before: Duration,
     failures: u32,
+    /// The last success took in what was sealed through here, but for a record that goes on behind it.
+    moved_through: Lsn,
 }
 
 impl Schedule {
@@ -110,7 +114,7 @@ impl Schedule {
         snapshots.note_start(server.clock.monotonic(), store.recovery.records == 0);
         // What was replayed is not in the snapshot.
         server.stats.dirty.add(store.recovery.records);
-        Self { not_before: Duration::ZERO, failures: 0 }
+        Self { not_before: Duration::ZERO, failures: 0, moved_through: 0 }
     }
 
     /// Does what is asked for or due, if anything is. Returns whether it was.
@@ -119,18 +123,21 @@ impl Schedule {
         let due = if snapshots.is_requested() { None } else { self.due(server, store) };
         let Some(everything) = snapshots.begin(server.clock.wall_ms(), due) else { return false };
         let changes = server.stats.dirty.get();
-        let appended = store.log.append_lsn();
+        let (appended, sealed) = (store.log.append_lsn(), store.log.sealed_through());
         let outcome = compact(server, store, everything);
         let covered = outcome.as_ref().map(|through| *through >= appended);
         match &outcome {
-            Ok(_) => self.failures = 0,
+            Ok(_) => {
+                self.failures = 0;
+                self.moved_through = sealed;
+            }
             Err(_) if server.shutting_down.load(Relaxed) => {}
             Err(error) => {
                 let wait_s = (RETRY_MIN_S << self.failures.min(16)).min(RETRY_MAX_S);
                 self.failures += 1;
                 self.not_before = server.clock.monotonic() + Duration::from_secs(wait_s);
                 tracing::error!(
-                    "compaction failed, nothing was changed; next attempt in {wait_s} s: {error}"
+                    "compaction failed, the log and the snapshot go on as they were; next attempt in {wait_s} s: {error}"
                 );
             }
         }
@@ -153,7 +160,9 @@ impl Schedule {
             return Some(Job::save_point());
         }
         let snapshot_bytes = server.snapshots.bytes.load(Relaxed);
-        has_outgrown(&server.config, backlog(server, store), snapshot_bytes).then(Job::log_growth)
+        let is_due = has_outgrown(&server.config, backlog(server, store), snapshot_bytes)
+            || (self.moved_through < store.log.sealed_through() && is_short_of_room(server, store));
+        is_due.then(Job::log_growth)
     }
 }
 
@@ -167,6 +176,22 @@ fn has_outgrown(config: &Config, backlog: u64, snapshot_bytes: u64) -> bool {
     let percentage = config.auto_aof_rewrite_percentage() as u64;
     let grown = u128::from(snapshot_bytes) * u128::from(percentage) / 100;
     percentage > 0 && u128::from(backlog) >= grown.max(u128::from(config.auto_aof_rewrite_min_size()))
+}
+
+/// What is sealed should move while there is room for that, however small it is beside the snapshot.
+fn is_short_of_room(server: &Server, store: &Store) -> bool {
+    let config = &server.config;
+    let wanted = backlog(server, store).saturating_mul(2).saturating_add(config.log_segment_size());
+    let free = store.disk.free_bytes().unwrap_or(u64::MAX);
+    config.auto_aof_rewrite_percentage() > 0 && free < reserve_bytes(config).saturating_add(wanted)
+}
+
+/// `compaction-disk-reserve`.
+fn reserve_bytes(config: &Config) -> u64 {
+    match config.compaction_disk_reserve() {
+        0 => config.log_segment_size().saturating_mul(RESERVED_SEGMENTS),
+        bytes => bytes,
+    }
 }
 
 /// Bytes of the sealed log that the snapshot doesn't have.
@@ -183,21 +208,25 @@ fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, Stor
         seed: Seed(store.keyspace.seed()),
         level: server.config.snapshot_compression_level() as i32,
         budget_bytes: server.config.compaction_budget() as usize,
+        reserve_bytes: reserve_bytes(&server.config),
         keep: retention::keep(&server.config),
     };
-    let (mut rounds, mut bytes) = (0, 0);
+    let (mut rounds, mut bytes, mut merged_alone, mut left) = (0, 0, 0, 0);
     let began = server.clock.monotonic();
     let from = snapshots.through.load(Relaxed);
     while snapshots.through.load(Relaxed) < goal && (everything || !snapshots.is_requested()) {
         let mut watch = Watch::new(server, store, from, goal);
         let round =
-            compact::round(&store.log, &*store.disk, &*server.clock, &options, &mut |step| watch.step(step))?;
+            compact::round(&store.log, &*store.disk, &*server.clock, &options, &mut |step| watch.step(step));
+        // After an error, too: what it published before is so.
         snapshots.note_catalogs(&compact::catalogs(&store.log)?, store.log.first_lsn());
-        let Some(round) = round else { break };
+        let Some(round) = round? else { break };
         options.keep.replaced = false;
         snapshots.note_round(&round);
         rounds += 1;
         bytes += round.bytes;
+        merged_alone += round.merged_alone;
+        left = round.left;
     }
     let through = snapshots.through.load(Relaxed);
     if everything && through < goal {
@@ -208,6 +237,14 @@ fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, Stor
     }
     let took = server.clock.monotonic().saturating_sub(began).as_secs_f64();
     tracing::info!(rounds, bytes, through, "compacted in {took:.3} s");
+    if merged_alone + left > 0 {
+        tracing::warn!(
+            merged_alone,
+            left,
+            "the disk is nearly full: ranges of the snapshot were merged one by one, or left for later, to keep \
+             compaction-disk-reserve free"
+        );
+    }
     Ok(through)
 }
 
@@ -249,8 +286,8 @@ impl<'a> Watch<'a> {
             return Err(StoreError::Refused("the server ends".to_owned()));
         }
         match step {
-            // A record is read: shutting down is all that counts.
-            Step::Reading => {}
+            // Shutting down is all that counts.
+            Step::Reading | Step::Alone { .. } => {}
             Step::Range { range, through } => {
                 self.end = through;
                 self.show(usize::from(range) + 1);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::*;
 use crate::clock::SimClock;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::disk::sim::{Fault, FaultRule, OpKind, SimDisk};
 use crate::engine::rig::Rig;
 use crate::log::LogOptions;
@@ -175,6 +176,7 @@ fn the_end_of_the_server_ends_a_round_and_leaves_no_file() {
         seed: Seed(store(&rig).keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
+        reserve_bytes: 0,
         keep: Keep::NOTHING,
     };
     let mut watch = Watch::new(&rig.server, store(&rig), from, store(&rig).log.sealed_through());
@@ -249,7 +251,7 @@ fn snapshot_files(disk: &SimDisk) -> Vec<String> {
 fn save(rig: &Rig) -> u64 {
     seal_all(rig);
     let seed = Seed(store(rig).keyspace.seed());
-    let options = Options { seed, level: 1, budget_bytes: 1 << 20, keep: Keep::NOTHING };
+    let options = Options { seed, level: 1, budget_bytes: 1 << 20, reserve_bytes: 0, keep: Keep::NOTHING };
     let disk = &*store(rig).disk;
     let round = compact::round(&store(rig).log, disk, &*rig.server.clock, &options, &mut |_| Ok(()));
     round.unwrap().map_or(0, |round| round.files)
@@ -322,4 +324,61 @@ fn a_small_database_that_is_flushed_rewrites_nothing_until_much_is_dead() {
     assert_recovers(&rig, &disk);
     rig.run("SELECT 1");
     assert_eq!(rig.run("DBSIZE"), ":400\r\n");
+}
+
+/// Leaves so many bytes of the disk.
+fn leave(disk: &SimDisk, bytes: u64) {
+    const ENDLESS: u64 = 1 << 40;
+    disk.set_capacity(Some(ENDLESS));
+    let used = ENDLESS - disk.free_bytes().unwrap();
+    disk.set_capacity(Some(used + bytes));
+}
+
+#[test]
+fn a_disk_that_fills_up_is_reason_enough_once_for_each_sealed_segment() {
+    let disk = SimDisk::new(1);
+    let mut rig = rig(&disk);
+    let mut schedule = Schedule::new(&rig.server, store(&rig));
+    configure(&rig, &[("log-segment-size", "1mb")]);
+    let reserve = 4 << 20;
+    assert_eq!(reserve_bytes(&rig.server.config), reserve);
+    rig.run("SET a 1");
+    leave(&disk, reserve + (1 << 19));
+    assert!(!schedule.run(&rig.server, store(&rig)), "nothing is sealed");
+    disk.set_capacity(None);
+    seal_all(&rig);
+    assert!(!schedule.run(&rig.server, store(&rig)), "there is room");
+    leave(&disk, reserve + (1 << 19));
+    configure(&rig, &[("auto-aof-rewrite-percentage", "0")]);
+    assert!(!schedule.run(&rig.server, store(&rig)), "only when asked");
+    configure(&rig, &[("auto-aof-rewrite-percentage", "100")]);
+    assert!(schedule.run(&rig.server, store(&rig)));
+    assert_eq!(rig.server.snapshots.through.load(Relaxed), store(&rig).log.sealed_through());
+    assert!(!schedule.run(&rig.server, store(&rig)));
+    configure(&rig, &[("compaction-disk-reserve", "1gb")]);
+    assert_eq!(reserve_bytes(&rig.server.config), 1 << 30);
+    assert!(!schedule.run(&rig.server, store(&rig)), "what is sealed has moved");
+}
+
+#[test]
+fn a_reserve_that_is_touched_is_reported_and_tried_again_later() {
+    let disk = SimDisk::new(1);
+    let mut rig = rig(&disk);
+    let mut schedule = Schedule::new(&rig.server, store(&rig));
+    configure(&rig, &[("log-segment-size", "1mb"), ("compaction-disk-reserve", "3mb")]);
+    fill(&mut rig, 300, 10);
+    seal_all(&rig);
+    leave(&disk, 3 << 20);
+    assert!(schedule.run(&rig.server, store(&rig)));
+    let told = rig.run("INFO everything");
+    assert!(told.contains("compaction_last_error:compaction needs more room on the disk: about "), "{told}");
+    assert!(told.contains("aof_last_bgrewrite_status:err\r\n"));
+    assert_eq!(snapshot_files(&disk), [""; 0]);
+    rig.advance_ms(4999);
+    assert!(!schedule.run(&rig.server, store(&rig)));
+    rig.advance_ms(1);
+    leave(&disk, (3 << 20) + (1 << 19));
+    assert!(schedule.run(&rig.server, store(&rig)));
+    assert!(rig.run("INFO persistence").contains("aof_last_bgrewrite_status:ok\r\n"));
+    assert_recovers(&rig, &disk);
 }

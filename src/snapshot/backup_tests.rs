@@ -47,8 +47,13 @@ fn compact_and_keep(rig: &Rig, keep: Keep) {
     let store = rig.server.store.get().unwrap();
     store.log.seal();
     rig.settle();
-    let options =
-        compact::Options { seed: Seed(store.keyspace.seed()), level: 1, budget_bytes: 1 << 20, keep };
+    let options = compact::Options {
+        seed: Seed(store.keyspace.seed()),
+        level: 1,
+        budget_bytes: 1 << 20,
+        reserve_bytes: 0,
+        keep,
+    };
     while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 

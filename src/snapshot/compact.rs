@@ -2,18 +2,21 @@
 //!
 //! A round reads as much of the log as the budget's index holds, each op once; merges it with the files of each range; and
 //! publishes with one replacement of the manifest. Until then nothing refers to what it wrote; an error leaves everything as it
-//! was. A range that the log says nothing new about keeps its files.
+//! was. A range that the log says nothing new about keeps its files. Where the disk has no room for that, the round is several
+//! such steps: see [`room`](super::room).
 
+use std::collections::HashSet;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use super::catalog::{Catalog, RANGES, slots_of};
 use super::footer::FileInfo;
-use super::header::{self, FileHeader, Kind};
+use super::header::{self, FileHeader, HEADER_LEN, Kind};
 use super::merge::{self, Mode, Plan};
 use super::reader::{FileReader, FileRows};
 use super::retained::{Catalogs, Keep};
+use super::room::{DEAD_PART, Dead, Merge, Plan as RoundPlan, RangePlan, Room, When, is_no_room};
 use super::rows::{Head, RowSource};
 use super::side_by_side::Visit;
 use super::sorted::SortedOps;
@@ -31,17 +34,6 @@ const DELTAS_MAX: usize = 8;
 /// Deltas are merged when they are together larger than this part of their base.
 const DELTA_PART: u64 = 4;
 
-/// A range is merged when rows of keyspaces that are gone are this part of its files.
-const DEAD_PART: u64 = 4;
-
-/// How much of a range's files is of keyspaces that no database has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dead {
-    Little,
-    Much,
-    All,
-}
-
 /// What a compaction needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -50,6 +42,8 @@ pub struct Options {
     pub level: i32,
     /// Memory for the index of the log's ops and their bytes; one value more may be in memory.
     pub budget_bytes: usize,
+    /// Of the disk, for the log: stays free, whatever that costs the compaction.
+    pub reserve_bytes: u64,
     pub keep: Keep,
 }
 
@@ -61,6 +55,9 @@ pub struct Round {
     pub bytes: u64,
     pub rows: u64,
     pub retired_segments: u64,
+    /// There was no room for all at once: so many ranges were merged on their own, and so many that were due were not.
+    pub merged_alone: u64,
+    pub left: u64,
 }
 
 /// Where a round is. What is told of it may end the round with an error.
@@ -70,7 +67,9 @@ pub enum Step {
     Reading,
     /// The files of a range are about to be made, of the log through an LSN.
     Range { range: u16, through: Lsn },
-    /// So much of a file was written: time to slow down.
+    /// The files of a range are about to be merged on their own.
+    Alone { range: u16 },
+    /// So much of a file is about to be written: time to slow down.
     Wrote { bytes: u64 },
 }
 
@@ -91,35 +90,17 @@ pub fn round(
     on_step: &mut OnStep<'_>,
 ) -> Result<Option<Round>, StoreError> {
     let listed = catalogs(log)?;
-    let old = &listed.current;
-    let Some(sorted) = read(log, old.through, options, on_step)? else { return Ok(None) };
-    let mut new = old.clone();
-    new.through = sorted.through();
-    new.made_us = clock.wall_us();
-    new.next_file = old.next_file.max(1 + names(disk)?.into_iter().max().unwrap_or(0));
-    let first_new = new.next_file;
-    for (_, op) in sorted.space_ops() {
-        new.apply(op)
-            .map_err(|Malformed(what)| StoreError::Refused(format!("the log cannot be compacted: {what}")))?;
-    }
-    let mut work =
-        Work { log, disk, options, sorted: &sorted, from: old.through, on_step, round: Round::default() };
-    work.round.through = new.through;
-    let written = (0..RANGES).try_for_each(|range| work.range(range, &mut new));
-    let mut round = work.round;
-    if let Err(error) = written {
-        for sequence in first_new..=new.next_file {
-            // Nothing refers to it; what cannot be removed now is removed by the next start.
-            let _ = disk.remove(&header::path(sequence));
-        }
-        return Err(error);
-    }
-    round.retired_segments = publish(log, disk, clock, &listed, new, &options.keep)?;
-    Ok(Some(round))
+    remove_leftovers(log, disk, &listed)?;
+    let Some(sorted) = read(log, listed.current.through, options, on_step)? else { return Ok(None) };
+    let room = Room::new(disk, options.reserve_bytes);
+    let round = Round { through: sorted.through(), ..Round::default() };
+    let mut work = Work { log, disk, clock, options, on_step, room, listed, round };
+    work.run(&sorted)?;
+    Ok(Some(work.round))
 }
 
-/// Makes `new` the newest snapshot, keeps of the older ones and of the log what is wanted, and removes the rest. Returns the number of segments
-/// that went.
+/// Makes `new` the newest snapshot, keeps of the older ones and of the log what is wanted, and removes the rest. Returns what is listed
+/// then, and the number of segments that went.
 fn publish(
     log: &Log,
     disk: &dyn Disk,
@@ -127,14 +108,25 @@ fn publish(
     listed: &Catalogs,
     new: Catalog,
     keep: &Keep,
-) -> Result<u64, StoreError> {
+) -> Result<(Catalogs, u64), StoreError> {
     let (next, needed_from) = listed.succeeded_by(new, keep, &log.sealed(), log.first_lsn(), clock.wall_us());
     if is_off(Safeguard::PublishFirst) {
         remove_unlisted(disk, &next)?;
     }
     let retired = log.publish_all(next.sections(), needed_from, &|_| false)?;
     remove_unlisted(disk, &next)?;
-    Ok(retired.segments)
+    Ok((next, retired.segments))
+}
+
+/// What a publication left that could not be brought to its end (a disk that is full): either list may be on the medium. First
+/// the one that counts is put there for good, then what it doesn't name takes no room any more.
+fn remove_leftovers(log: &Log, disk: &dyn Disk, listed: &Catalogs) -> Result<(), StoreError> {
+    let files = listed.files();
+    if names(disk)?.iter().all(|sequence| files.contains(sequence)) {
+        return Ok(());
+    }
+    log.replace_sections(listed.sections())?;
+    remove_unlisted(disk, listed)
 }
 
 /// Gives up what retention no longer keeps, without moving anything. Returns the number of segments that went, or `None` if there was
@@ -149,7 +141,7 @@ pub fn trim(log: &Log, disk: &dyn Disk, clock: &dyn Clock, keep: &Keep) -> Resul
     if next == listed {
         return Ok(None);
     }
-    publish(log, disk, clock, &listed, listed.current.clone(), keep).map(Some)
+    publish(log, disk, clock, &listed, listed.current.clone(), keep).map(|(_, segments)| Some(segments))
 }
 
 /// Removes files that no catalog lists: of a compaction that was cut short, or replaced by newer ones.
@@ -198,33 +190,162 @@ fn read(
     Ok((end > from).then(|| builder.finish()))
 }
 
-/// One round's work on its ranges.
+/// One round's work.
 struct Work<'a> {
     log: &'a Log,
     disk: &'a dyn Disk,
+    clock: &'a dyn Clock,
     options: &'a Options,
-    sorted: &'a SortedOps,
-    from: Lsn,
     on_step: &'a mut OnStep<'a>,
+    room: Room<'a>,
+    /// What the manifest lists: moves on with each publication.
+    listed: Catalogs,
     round: Round,
 }
 
 impl Work<'_> {
-    fn range(&mut self, range: u16, new: &mut Catalog) -> Result<(), StoreError> {
-        (self.on_step)(Step::Range { range, through: new.through })?;
+    /// See [`room`](super::room) for the decision.
+    fn run(&mut self, sorted: &SortedOps) -> Result<(), StoreError> {
+        let plan = self.plan(sorted)?;
+        if self.room.fits(plan.bytes_at_once())? {
+            return self.step(sorted, &plan, true);
+        }
+        for merge in plan.merges(When::BeforeNews, &self.kept_by_older()) {
+            if self.room.fits(plan.news_bytes)? {
+                break;
+            }
+            self.merge_alone(merge)?;
+        }
+        let mut plan = self.plan(sorted)?;
+        self.step(sorted, &plan, false)?;
+        for plan in &mut plan.ranges {
+            plan.files = self.listed.current.files_of(plan.range).copied().collect();
+        }
+        let before = self.round.merged_alone;
+        for merge in plan.merges(When::AfterNews, &self.kept_by_older()) {
+            self.merge_alone(merge)?;
+        }
+        self.round.left = plan.due() - (self.round.merged_alone - before);
+        Ok(())
+    }
+
+    fn kept_by_older(&self) -> HashSet<u64> {
+        self.listed.retained.iter().flat_map(|older| &older.files).map(|file| file.sequence).collect()
+    }
+
+    /// The next snapshot with the files of this one.
+    fn succeeding(&self, sorted: &SortedOps) -> Result<Catalog, StoreError> {
+        let mut new = self.listed.current.clone();
+        new.through = new.through.max(sorted.through());
+        new.next_file = new.next_file.max(1 + names(self.disk)?.into_iter().max().unwrap_or(0));
+        for (_, op) in sorted.space_ops() {
+            new.apply(op).map_err(|Malformed(what)| {
+                StoreError::Refused(format!("the log cannot be compacted: {what}"))
+            })?;
+        }
+        Ok(new)
+    }
+
+    fn plan(&self, sorted: &SortedOps) -> Result<RoundPlan, StoreError> {
+        let new = self.succeeding(sorted)?;
+        let ranges = (0..RANGES).map(|range| self.plan_range(range, sorted, &new));
+        Ok(RoundPlan::new(ranges.collect::<Result<_, _>>()?, sorted.bytes() as u64, self.options.level))
+    }
+
+    fn plan_range(&self, range: u16, sorted: &SortedOps, new: &Catalog) -> Result<RangePlan, StoreError> {
         let slots = slots_of(range);
         let mut files: Vec<FileInfo> = new.files_of(range).copied().collect();
-        let has_news = self.sorted.rows(slots.clone()).head().is_some()
-            || self.sorted.components(slots.clone()).heads().next().is_some();
-        let dead = self.dead(&files, new)?;
+        let has_news =
+            sorted.rows(slots.clone()).head().is_some() || sorted.components(slots).heads().next().is_some();
+        let dead = self.dead(sorted, &files, new)?;
         if dead == Dead::All {
             files.clear();
-            new.files.retain(|file| file.first_slot != *slots.start());
         }
-        if !has_news && dead != Dead::Much {
+        let is_due = dead == Dead::Much || (has_news && is_due(&files, sorted));
+        Ok(RangePlan { range, files, has_news, is_due, dead })
+    }
+
+    /// Brings the news of all ranges into files, merges what is due if `merging`, and publishes.
+    fn step(&mut self, sorted: &SortedOps, plan: &RoundPlan, merging: bool) -> Result<(), StoreError> {
+        let mut new = self.succeeding(sorted)?;
+        new.made_us = self.clock.wall_us();
+        self.room.expect(if merging { plan.bytes_at_once() } else { plan.news_bytes });
+        self.or_discard(&mut new, |work, new| {
+            plan.ranges.iter().try_for_each(|plan| {
+                (work.on_step)(Step::Range { range: plan.range, through: new.through })?;
+                new.files.retain(|file| file.first_slot != *slots_of(plan.range).start());
+                new.files.extend(&plan.files);
+                match merging && plan.is_due {
+                    true => work.file(plan, Mode::Base, sorted, new),
+                    false if !plan.has_news => Ok(()),
+                    false if plan.files.is_empty() => work.file(plan, Mode::Base, sorted, new),
+                    false => work.file(plan, Mode::Delta, sorted, new),
+                }
+            })
+        })?;
+        self.publish(new)
+    }
+
+    /// Merges the files of a range if they fit, with nothing new, and publishes.
+    fn merge_alone(&mut self, merge: Merge) -> Result<(), StoreError> {
+        if !self.room.fits(merge.bytes)? {
             return Ok(());
         }
-        let mode = if dead == Dead::Much { Mode::Base } else { self.mode(&files) };
+        (self.on_step)(Step::Alone { range: merge.range })?;
+        let nothing = SortedOps::builder(self.options.seed.0, 0).finish();
+        let mut new = self.succeeding(&nothing)?;
+        let plan = self.plan_range(merge.range, &nothing, &new)?;
+        self.room.expect(merge.bytes);
+        match self.or_discard(&mut new, |work, new| work.file(&plan, Mode::Base, &nothing, new)) {
+            Ok(()) => self.round.merged_alone += 1,
+            // It would have been good to have, and the estimate was wrong.
+            Err(error) if is_no_room(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.publish(new)
+    }
+
+    /// After an error none of the files that were made stays.
+    fn or_discard(
+        &mut self,
+        new: &mut Catalog,
+        make: impl FnOnce(&mut Self, &mut Catalog) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let first_new = new.next_file;
+        let before = self.round;
+        make(self, new).inspect_err(|_| {
+            self.round = before;
+            self.discard(first_new..=new.next_file);
+        })
+    }
+
+    /// Nothing refers to them. What cannot be removed now is removed by the next round or start.
+    fn discard(&self, sequences: RangeInclusive<u64>) {
+        for sequence in sequences {
+            let _ = self.disk.remove(&header::path(sequence));
+        }
+        // The room comes back with it.
+        let _ = self.disk.sync_dir(header::FOLDER);
+    }
+
+    fn publish(&mut self, mut new: Catalog) -> Result<(), StoreError> {
+        new.files.sort_unstable_by_key(|file| file.sequence);
+        let (listed, segments) =
+            publish(self.log, self.disk, self.clock, &self.listed, new, &self.options.keep)?;
+        self.listed = listed;
+        self.round.retired_segments += segments;
+        Ok(())
+    }
+
+    /// Makes one file of a range and enters it.
+    fn file(
+        &mut self,
+        plan: &RangePlan,
+        mode: Mode,
+        sorted: &SortedOps,
+        new: &mut Catalog,
+    ) -> Result<(), StoreError> {
+        let slots = slots_of(plan.range);
         let sequence = new.next_file;
         new.next_file += 1;
         let header = FileHeader {
@@ -233,33 +354,30 @@ impl Work<'_> {
             sequence,
             first_slot: *slots.start(),
             last_slot: *slots.end(),
-            from_lsn: if mode == Mode::Base { 0 } else { self.from },
+            from_lsn: if mode == Mode::Base { 0 } else { self.listed.current.through },
             through_lsn: new.through,
-            created_us: new.made_us,
+            created_us: self.clock.wall_us(),
         };
-        let info = self.write(&header, mode, &files, new)?;
+        let info = self.write(&header, mode, &plan.files, sorted, new)?;
         if mode == Mode::Base {
-            files.clear();
+            new.files.retain(|file| file.first_slot != header.first_slot);
         }
         if info.rows == 0 {
             let path = header::path(sequence);
             self.disk.remove(&path).map_err(StoreError::io(format!("remove {path}")))?;
         } else {
-            files.push(info);
+            new.files.push(info);
             self.round.files += 1;
             self.round.bytes += info.bytes;
             self.round.rows += info.rows;
         }
-        new.files.retain(|file| file.first_slot != header.first_slot);
-        new.files.extend(files);
-        new.files.sort_unstable_by_key(|file| file.sequence);
         Ok(())
     }
 
     /// Rows of flushed keyspaces are passed over wherever files are read, so that a little of them may stay. Asked after a flush
     /// only: nothing else makes them more.
-    fn dead(&self, files: &[FileInfo], catalog: &Catalog) -> Result<Dead, StoreError> {
-        let flushed = self.sorted.space_ops().iter().any(|(_, op)| matches!(op, SpaceOp::Flush { .. }));
+    fn dead(&self, sorted: &SortedOps, files: &[FileInfo], catalog: &Catalog) -> Result<Dead, StoreError> {
+        let flushed = sorted.space_ops().iter().any(|(_, op)| matches!(op, SpaceOp::Flush { .. }));
         if !flushed || files.is_empty() {
             return Ok(Dead::Little);
         }
@@ -283,19 +401,12 @@ impl Work<'_> {
         })
     }
 
-    fn mode(&self, files: &[FileInfo]) -> Mode {
-        let Some((base, deltas)) = files.split_first() else { return Mode::Base };
-        let old: u64 = deltas.iter().map(|file| file.raw_bytes).sum();
-        let news = self.sorted.bytes() as u64 / u64::from(RANGES);
-        let merge = deltas.len() >= DELTAS_MAX || (old + news) * DELTA_PART > base.raw_bytes;
-        if merge { Mode::Base } else { Mode::Delta }
-    }
-
     fn write(
         &mut self,
         header: &FileHeader,
         mode: Mode,
         files: &[FileInfo],
+        sorted: &SortedOps,
         catalog: &Catalog,
     ) -> Result<FileInfo, StoreError> {
         let slots = header.first_slot..=header.last_slot;
@@ -321,7 +432,7 @@ impl Work<'_> {
             .iter()
             .map(|reader| reader.rows(seed, slots.clone()))
             .collect::<Result<Vec<FileRows>, _>>()?;
-        let mut news = self.sorted.rows(slots.clone());
+        let mut news = sorted.rows(slots.clone());
         let mut sources: Vec<&mut dyn RowSource> =
             rows.iter_mut().map(|rows| rows as &mut dyn RowSource).collect();
         sources.push(&mut news);
@@ -330,11 +441,24 @@ impl Work<'_> {
             has_base: !merged.is_empty(),
             seed: seed.0,
             is_live: &|space| catalog.is_live(space),
-            renamed: Some(self.sorted.components(slots)),
+            renamed: Some(sorted.components(slots)),
         };
-        let mut pace = |bytes| (self.on_step)(Step::Wrote { bytes });
+        let (room, on_step) = (&mut self.room, &mut self.on_step);
+        let mut pace = |bytes| {
+            room.take(bytes)?;
+            on_step(Step::Wrote { bytes })
+        };
+        pace(HEADER_LEN as u64)?;
         let mut writer = FileWriter::create(self.disk, header, self.options.level)?.paced(&mut pace);
         merge::merge(&mut sources, &plan, &mut older, &mut writer)?;
         writer.finish()
     }
+}
+
+/// A range's files are due to be merged with the news.
+fn is_due(files: &[FileInfo], sorted: &SortedOps) -> bool {
+    let Some((base, deltas)) = files.split_first() else { return false };
+    let old: u64 = deltas.iter().map(|file| file.raw_bytes).sum();
+    let news = sorted.bytes() as u64 / u64::from(RANGES);
+    deltas.len() >= DELTAS_MAX || (old + news) * DELTA_PART > base.raw_bytes
 }

@@ -16,6 +16,9 @@ pub mod load;
 pub mod merge;
 pub mod reader;
 pub mod retained;
+pub mod room;
+#[cfg(test)]
+mod room_tests;
 pub mod rows;
 pub mod salvage;
 pub mod side_by_side;

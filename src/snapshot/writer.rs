@@ -22,7 +22,7 @@ use super::rows::{Head, RowSink};
 /// A sync after so many bytes keeps the kernel from gathering a burst that would delay the log's own syncs.
 const SYNC_EVERY_BYTES: u64 = 8 << 20;
 
-/// Gets the number of bytes after each write. An error ends the writing.
+/// Gets the number of bytes before each write behind the header. An error ends the writing.
 pub type Pace<'a> = dyn FnMut(u64) -> Result<(), StoreError> + 'a;
 
 pub struct FileWriter<'a> {
@@ -104,7 +104,7 @@ impl<'a> FileWriter<'a> {
         })
     }
 
-    /// Calls `pace` after each write, to slow down or to give up.
+    /// Calls `pace` before each write, to slow down or to give up.
     pub fn paced(mut self, pace: &'a mut Pace<'a>) -> Self {
         self.pace = Some(pace);
         self
@@ -131,6 +131,9 @@ impl<'a> FileWriter<'a> {
         self.footer.blocks_crc = self.blocks_crc.clone().finalize();
         let (footer, crc) = self.footer.encode();
         let end = [framed, &footer[..]].concat();
+        if let Some(pace) = &mut self.pace {
+            pace(end.len() as u64)?;
+        }
         let write = |file: &dyn File, disk: &dyn Disk| {
             file.write_all_at(&end, self.offset)?;
             unless_off(Safeguard::SnapshotSync, || file.sync())?;
@@ -177,6 +180,9 @@ impl<'a> FileWriter<'a> {
         }
         let (framed, crc) = self.sealer.seal(&self.block, self.flags);
         let len = framed.len() as u64;
+        if let Some(pace) = &mut self.pace {
+            pace(len)?;
+        }
         let result = self.file.write_all_at(framed, self.offset).and_then(|()| {
             let is_due = self.offset + len - self.synced >= SYNC_EVERY_BYTES;
             if is_due {
@@ -194,9 +200,6 @@ impl<'a> FileWriter<'a> {
         self.entry.offset = self.offset;
         self.block.clear();
         self.block.shrink_to(RAW_MAX);
-        if let Some(pace) = &mut self.pace {
-            pace(len)?;
-        }
         Ok(())
     }
 

@@ -62,7 +62,8 @@ fn compact(rig: &Rig) {
     store.log.seal();
     rig.settle();
     let seed = Seed(store.keyspace.seed());
-    let options = compact::Options { seed, level: 1, budget_bytes: 1 << 20, keep: Keep::NOTHING };
+    let options =
+        compact::Options { seed, level: 1, budget_bytes: 1 << 20, reserve_bytes: 0, keep: Keep::NOTHING };
     while compact::round(&store.log, &*store.disk, &*clock(), &options, &mut |_| Ok(())).unwrap().is_some() {}
 }
 

@@ -228,7 +228,7 @@ fn a_power_loss_at_any_operation_of_a_repair_leaves_what_can_be_repaired_again()
     let segments: Vec<String> = disk.files().into_iter().filter(|path| path.starts_with("log/")).collect();
     disk.remove(&segments[0]).unwrap();
     disk.sync_dir("log").unwrap();
-    let repair_here = |disk: &SimDisk| repair(disk, &*clock(), &Place::Here, true, &mut Vec::new());
+    let repair_here = |disk: &SimDisk| repair(disk, &*clock(), &Place::Here, false, true, &mut Vec::new());
     let mut ended = false;
     for stop in 0.. {
         let here = disk.kill();
@@ -333,6 +333,7 @@ fn compacted() -> SimDisk {
         seed: Seed(store.keyspace.seed()),
         level: 1,
         budget_bytes: 1 << 20,
+        reserve_bytes: 0,
         keep: Keep::NOTHING,
     };
     while compact::round(&store.log, &disk, &*clock(), &options, &mut |_| Ok(()))

@@ -66,7 +66,8 @@ impl Store {
         self.rig.settle();
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let options = compact::Options { seed, level, budget_bytes: 1 << 20, keep: Keep::NOTHING };
+        let options =
+            compact::Options { seed, level, budget_bytes: 1 << 20, reserve_bytes: 0, keep: Keep::NOTHING };
         let round = || compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(()));
         while round().expect("the disk has no faults").is_some() {}
     }

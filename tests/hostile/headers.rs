@@ -67,7 +67,7 @@ fn many_empty_arguments_count_as_what_they_take() {
         send(&mut socket, &b"$0\r\n\r\n".repeat(1_999_999));
         assert_eq!(rest(&mut socket), "");
     });
-    assert_eq!(target.ask(&["PING"]).is_error(), false);
+    assert!(!target.ask(&["PING"]).is_error());
     assert_eq!(target.number("client_query_buffer_limit_disconnections"), 1);
     target.assert_peak_within(peak, 48 * MIB);
 }

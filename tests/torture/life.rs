@@ -36,7 +36,7 @@ pub fn compact(
     each: &mut dyn FnMut(&Catalog),
 ) -> Result<(), StoreError> {
     let seed = Seed(keyspace.seed());
-    let mut options = compact::Options { seed, level: 1, budget_bytes, keep };
+    let mut options = compact::Options { seed, level: 1, budget_bytes, reserve_bytes: 0, keep };
     while compact::round(log, disk, clock, &options, &mut |_| Ok(()))?.is_some() {
         each(&compact::catalogs(log)?.current);
         options.keep.replaced = false;

@@ -9,7 +9,7 @@
 //! machine's. `--mode sim` repeats exactly.
 
 pub mod cli;
-mod image;
+pub mod image;
 mod load;
 mod report;
 mod rounds;

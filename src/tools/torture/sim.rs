@@ -218,7 +218,8 @@ impl Simulation {
     fn rounds_of_compaction(&self, budget_bytes: usize) -> Outcome {
         let store = self.rig.server.store.get().expect("the rig opened it");
         let seed = Seed(store.keyspace.seed());
-        let options = compact::Options { seed, level: 1, budget_bytes, keep: Keep::NOTHING };
+        let options =
+            compact::Options { seed, level: 1, budget_bytes, reserve_bytes: 0, keep: Keep::NOTHING };
         loop {
             match compact::round(&store.log, &*store.disk, &*self.clock, &options, &mut |_| Ok(())) {
                 Ok(Some(_)) => {}
