@@ -18,7 +18,7 @@ build() {
     local programs
     programs=$(rows | awk '{print $2}' | sort -u | sed 's/^lib$/--lib/; t; s/^/--test /')
     # shellcheck disable=SC2086
-    CARGO_PROFILE_DEV_DEBUG=0 cargo test --no-run --quiet --features mutations --target-dir "$target" \
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo test --no-run --quiet --features mutations --target-dir "$target" \
         --bins $programs --message-format=json | python3 -c '
 import json, sys
 for line in sys.stdin:

@@ -249,7 +249,14 @@ fn damage_behind_the_moment_does_not_keep_from_restoring_and_damage_before_it_do
 #[test]
 fn a_crash_while_restoring_leaves_no_store_or_the_whole() {
     let history = busy();
-    let state = &history.states[history.states.len() / 2];
+    let middle = history.states.len() / 2;
+    // Some of them lie inside a frame.
+    for state in &history.states[middle..middle + 3] {
+        crashes_while_restoring(&history, state);
+    }
+}
+
+fn crashes_while_restoring(history: &History, state: &State) {
     let (mut whole, mut none) = (0, 0);
     for mutations in 0.. {
         let (source, target) = (history.disk.kill(), SimDisk::new(2));

@@ -522,6 +522,29 @@ fn a_crash_at_any_operation_of_giving_segments_up_leaves_the_old_or_the_new_list
 }
 
 #[test]
+fn a_crash_while_passed_over_segments_are_given_up_leaves_a_log_that_opens() {
+    for stop in 0.. {
+        let disk = disk_with(1, LogIo::Auto);
+        let log = reopen(&disk, Policy::EverySec).log;
+        settle(&log);
+        let covered = write(&log, b"one way");
+        log.set_policy(Policy::Always);
+        settle(&log);
+        log.append(b"another way");
+        disk.crash_after(stop);
+        while log.step() {}
+        let ended = log.shared.failure().is_none();
+        drop(log);
+        let found = reopen(&disk.crash(stop, CrashStyle::KeepAll), Policy::Always).log;
+        assert!(found.append_lsn() >= covered, "at {stop}");
+        if ended {
+            assert!(stop > 10, "the manifest was replaced");
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_start_that_crashes_while_it_removes_leftovers_changes_nothing() {
     let disk = SimDisk::new(3);
     let log = reopen(&disk, Policy::Always).log;

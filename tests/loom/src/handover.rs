@@ -180,7 +180,7 @@ fn under_everysec_workers_that_write_for_each_other_wake_each_other() {
 
 #[test]
 fn under_everysec_a_careful_connection_gets_its_sync() {
-    Model { policy: Policy::EverySec, syncer: true, preemptions_max: Some(3), ..Model::ALWAYS }.check();
+    Model { policy: Policy::EverySec, syncer: true, preemptions_max: Some(2), ..Model::ALWAYS }.check();
 }
 
 #[test]
