@@ -152,7 +152,8 @@ impl Schedule {
 
     fn due(&self, server: &Server, store: &Store) -> Option<Job> {
         let now = server.clock.monotonic();
-        if now < self.not_before || store.log.state() != LogState::Healthy {
+        // A log without space waits for just this.
+        if now < self.not_before || matches!(store.log.state(), LogState::Failed { .. }) {
             return None;
         }
         let since_saved = now.saturating_sub(server.snapshots.saved_at());
@@ -183,11 +184,14 @@ fn is_short_of_room(server: &Server, store: &Store) -> bool {
     let config = &server.config;
     let wanted = backlog(server, store).saturating_mul(2).saturating_add(config.log_segment_size());
     let free = store.disk.free_bytes().unwrap_or(u64::MAX);
-    config.auto_aof_rewrite_percentage() > 0 && free < reserve_bytes(config).saturating_add(wanted)
+    config.auto_aof_rewrite_percentage() > 0 && free < reserve_bytes(config, store).saturating_add(wanted)
 }
 
-/// `compaction-disk-reserve`.
-fn reserve_bytes(config: &Config) -> u64 {
+/// `compaction-disk-reserve`. Nothing once the log has no space: it gets some only by what compaction gives up.
+fn reserve_bytes(config: &Config, store: &Store) -> u64 {
+    if store.log.state() == LogState::NoSpace {
+        return 0;
+    }
     match config.compaction_disk_reserve() {
         0 => config.log_segment_size().saturating_mul(RESERVED_SEGMENTS),
         bytes => bytes,
@@ -208,7 +212,7 @@ fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, Stor
         seed: Seed(store.keyspace.seed()),
         level: server.config.snapshot_compression_level() as i32,
         budget_bytes: server.config.compaction_budget() as usize,
-        reserve_bytes: reserve_bytes(&server.config),
+        reserve_bytes: reserve_bytes(&server.config, store),
         keep: retention::keep(&server.config),
     };
     let (mut rounds, mut bytes, mut merged_alone, mut left) = (0, 0, 0, 0);

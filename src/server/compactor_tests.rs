@@ -341,7 +341,7 @@ fn a_disk_that_fills_up_is_reason_enough_once_for_each_sealed_segment() {
     let mut schedule = Schedule::new(&rig.server, store(&rig));
     configure(&rig, &[("log-segment-size", "1mb")]);
     let reserve = 4 << 20;
-    assert_eq!(reserve_bytes(&rig.server.config), reserve);
+    assert_eq!(reserve_bytes(&rig.server.config, store(&rig)), reserve);
     rig.run("SET a 1");
     leave(&disk, reserve + (1 << 19));
     assert!(!schedule.run(&rig.server, store(&rig)), "nothing is sealed");
@@ -356,7 +356,7 @@ fn a_disk_that_fills_up_is_reason_enough_once_for_each_sealed_segment() {
     assert_eq!(rig.server.snapshots.through.load(Relaxed), store(&rig).log.sealed_through());
     assert!(!schedule.run(&rig.server, store(&rig)));
     configure(&rig, &[("compaction-disk-reserve", "1gb")]);
-    assert_eq!(reserve_bytes(&rig.server.config), 1 << 30);
+    assert_eq!(reserve_bytes(&rig.server.config, store(&rig)), 1 << 30);
     assert!(!schedule.run(&rig.server, store(&rig)), "what is sealed has moved");
 }
 
@@ -381,4 +381,27 @@ fn a_reserve_that_is_touched_is_reported_and_tried_again_later() {
     assert!(schedule.run(&rig.server, store(&rig)));
     assert!(rig.run("INFO persistence").contains("aof_last_bgrewrite_status:ok\r\n"));
     assert_recovers(&rig, &disk);
+}
+
+#[test]
+fn a_log_that_has_filled_the_disk_gets_room_by_compaction() {
+    let disk = SimDisk::new(1);
+    let mut rig = rig(&disk);
+    let mut schedule = Schedule::new(&rig.server, store(&rig));
+    leave(&disk, 4 << 20);
+    let value = "v".repeat(50_000);
+    for _ in 0..1000 {
+        rig.run(&format!("SET k {value}"));
+        rig.settle();
+        if store(&rig).log.state() == LogState::NoSpace {
+            break;
+        }
+    }
+    assert_eq!(store(&rig).log.state(), LogState::NoSpace);
+    leave(&disk, 300 << 10);
+    assert!(rig.run("SET k 1").starts_with("-MISCONF"));
+    assert!(schedule.run(&rig.server, store(&rig)));
+    rig.settle();
+    assert_eq!(store(&rig).log.state(), LogState::Healthy);
+    assert_eq!(rig.run("SET k 1"), "+OK\r\n");
 }

@@ -34,6 +34,9 @@ const DELTAS_MAX: usize = 8;
 /// Deltas are merged when they are together larger than this part of their base.
 const DELTA_PART: u64 = 4;
 
+/// However little room there is, a round takes so much of the log.
+const BUDGET_MIN: usize = 256 << 10;
+
 /// What a compaction needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -91,8 +94,11 @@ pub fn round(
 ) -> Result<Option<Round>, StoreError> {
     let listed = catalogs(log)?;
     remove_leftovers(log, disk, &listed)?;
-    let Some(sorted) = read(log, listed.current.through, options, on_step)? else { return Ok(None) };
     let room = Room::new(disk, options.reserve_bytes);
+    // A small round fits where a large one doesn't, and the segments that it gives up make room for the next.
+    let budget_bytes = usize::try_from(room.spare()? / 2).unwrap_or(usize::MAX).max(BUDGET_MIN);
+    let limited = Options { budget_bytes: options.budget_bytes.min(budget_bytes), ..*options };
+    let Some(sorted) = read(log, listed.current.through, &limited, on_step)? else { return Ok(None) };
     let round = Round { through: sorted.through(), ..Round::default() };
     let mut work = Work { log, disk, clock, options, on_step, room, listed, round };
     work.run(&sorted)?;

@@ -43,6 +43,11 @@ impl<'a> Room<'a> {
         self.disk.free_bytes().map_err(StoreError::io("ask how much of the disk is free"))
     }
 
+    /// What can be written now.
+    pub fn spare(&self) -> Result<u64, StoreError> {
+        Ok(self.free()?.saturating_sub(self.reserve_bytes))
+    }
+
     /// Whether so much can be written now.
     pub fn fits(&self, bytes: u64) -> Result<bool, StoreError> {
         Ok(self.free()? >= self.reserve_bytes.saturating_add(bytes))
