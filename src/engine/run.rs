@@ -179,7 +179,7 @@ fn finish(
     };
     let served = if ctx.transaction.ready.is_empty() { Vec::new() } else { blocking::serve_ready(&mut ctx) };
     let lsn = append(store, &mut ctx);
-    if let Some(waiting) = ctx.wish.take().and_then(|wish| carry_out(&ctx, wish)) {
+    if let Some(waiting) = ctx.wish.take().and_then(|wish| carry_out(&mut ctx, wish)) {
         flow = Flow::WaitSnapshot(waiting);
     }
     let gate = ctx.transaction.gate;
@@ -194,7 +194,9 @@ fn finish(
 
 /// Asks for a snapshot, which is to hold the record just appended.
 #[cold]
-fn carry_out(ctx: &Ctx<'_>, wish: Wish) -> Option<Waiting> {
+fn carry_out(ctx: &mut Ctx<'_>, wish: Wish) -> Option<Waiting> {
+    // The snapshot begins at once, and what it takes in is not to be counted behind it.
+    ctx.transaction.tally.add_to(&ctx.server.stats);
     let snapshots = &ctx.server.snapshots;
     match wish {
         Wish::Background { save, rewrite } => {

@@ -228,7 +228,12 @@ fn a_power_loss_at_any_operation_of_a_repair_leaves_what_can_be_repaired_again()
     let segments: Vec<String> = disk.files().into_iter().filter(|path| path.starts_with("log/")).collect();
     disk.remove(&segments[0]).unwrap();
     disk.sync_dir("log").unwrap();
-    let repair_here = |disk: &SimDisk| repair(disk, &*clock(), &Place::Here, false, true, &mut Vec::new());
+    // Each repair has a moment, and so a folder, of its own.
+    let clock = clock();
+    let repair_here = |disk: &SimDisk| {
+        clock.advance(std::time::Duration::from_millis(5));
+        repair(disk, &*clock, &Place::Here, false, true, &mut Vec::new())
+    };
     let mut ended = false;
     for stop in 0.. {
         let here = disk.kill();
