@@ -28,6 +28,8 @@ use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
+use crate::types::set::value::Set;
+use crate::types::sorted_set::value::SortedSet;
 
 /// How a blocking command says that nothing came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +319,24 @@ impl<'a> Ctx<'a> {
         match self.entry(key).map(Entry::as_value) {
             None => Ok(None),
             Some(Some(Value::Hash(hash))) => Ok(Some(hash)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The set at a key.
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        match self.entry(key).map(Entry::as_value) {
+            None => Ok(None),
+            Some(Some(Value::Set(set))) => Ok(Some(set)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The sorted set at a key.
+    pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
+        match self.entry(key).map(Entry::as_value) {
+            None => Ok(None),
+            Some(Some(Value::SortedSet(set))) => Ok(Some(set)),
             Some(_) => Err(CommandError::WRONG_TYPE),
         }
     }

@@ -34,7 +34,7 @@ impl Stripe {
             Op::ExpireAt(at) => part.set_expiry(key, Some(*at)),
             Op::Persist => part.set_expiry(key, None),
             Op::Rename { to } => part.rename(key, to, seed),
-            Op::List(_) | Op::Hash(_) => part.apply_collection(key, op),
+            Op::List(_) | Op::Hash(_) | Op::Set(_) | Op::SortedSet(_) => part.apply_collection(key, op),
         }
     }
 }

@@ -95,6 +95,14 @@ pub fn of_value(entry: &Entry) -> Digest {
             }
             digest.then(&sum.to_bytes())
         }
+        Some(Value::Set(set)) => {
+            let mut sum = Digest::default();
+            set.members().for_each(|member| sum.add(Digest::of(member)));
+            digest.then(&sum.to_bytes())
+        }
+        Some(Value::SortedSet(set)) => set
+            .members()
+            .fold(digest, |digest, (score, member)| digest.then_number(score.to_bits()).then(member)),
     }
 }
 

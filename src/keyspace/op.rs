@@ -5,7 +5,8 @@
 //! ```text
 //! op     = length varint | code u8 | ...                    length counts from the code on
 //! on key = code | keyspace varint | key bytes | payload       codes 0x00-0x0f whole keys, 0x10-0x1f strings,
-//! others = code | payload                                    0x20-0x2f lists, 0x30-0x3f hashes; 0xf0- no key
+//! others = code | payload                                    0x20-0x2f lists, 0x30-0x3f hashes, 0x40-0x4f sets,
+//!                                                            0x50-0x5f sorted sets; 0xf0- no key
 //! bytes  = length varint | bytes
 //! ```
 
@@ -13,6 +14,8 @@ use crate::codec::{Cursor, Malformed, put_bytes, put_varint, varint_len};
 use crate::types::CollectionOp;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::ListOp;
+use crate::types::set::value::SetOp;
+use crate::types::sorted_set::value::SortedSetOp;
 use crate::types::string::value::StringOp;
 
 use super::value::Kind;
@@ -34,6 +37,8 @@ pub enum Op<'a> {
     String(StringOp<'a>),
     List(ListOp<'a>),
     Hash(HashOp<'a>),
+    Set(SetOp<'a>),
+    SortedSet(SortedSetOp<'a>),
 }
 
 /// An effect on whole databases. Applied by every stripe.
@@ -60,6 +65,8 @@ pub enum AnyOp<'a> {
 const STRING: u8 = 0x10 * Kind::String as u8;
 const LIST: u8 = 0x10 * Kind::List as u8;
 const HASH: u8 = 0x10 * Kind::Hash as u8;
+const SET: u8 = 0x10 * Kind::Set as u8;
+const SORTED_SET: u8 = 0x10 * Kind::SortedSet as u8;
 const FLUSH: u8 = 0xf0;
 const SWAP: u8 = 0xf1;
 
@@ -73,6 +80,8 @@ impl<'a> Op<'a> {
             Self::String(op) => STRING | op.code(),
             Self::List(op) => LIST | op.code(),
             Self::Hash(op) => HASH | op.code(),
+            Self::Set(op) => SET | op.code(),
+            Self::SortedSet(op) => SORTED_SET | op.code(),
         }
     }
 
@@ -84,6 +93,8 @@ impl<'a> Op<'a> {
             Self::String(op) => op.encode(out),
             Self::List(op) => op.encode(out),
             Self::Hash(op) => op.encode(out),
+            Self::Set(op) => op.encode(out),
+            Self::SortedSet(op) => op.encode(out),
         }
     }
 
@@ -108,6 +119,8 @@ impl<'a> Op<'a> {
             STRING => Self::String(StringOp::decode(code & 0xf, cursor)?),
             LIST => Self::List(ListOp::decode(code & 0xf, cursor)?),
             HASH => Self::Hash(HashOp::decode(code & 0xf, cursor)?),
+            SET => Self::Set(SetOp::decode(code & 0xf, cursor)?),
+            SORTED_SET => Self::SortedSet(SortedSetOp::decode(code & 0xf, cursor)?),
             _ => return Err(Malformed("op of an unknown type")),
         })
     }

@@ -2,6 +2,8 @@
 
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
+use crate::types::set::value::Set;
+use crate::types::sorted_set::value::SortedSet;
 use crate::types::{Collection, Misfit};
 
 use super::op::Op;
@@ -13,6 +15,8 @@ pub enum Kind {
     String = 1,
     List = 2,
     Hash = 3,
+    Set = 4,
+    SortedSet = 5,
 }
 
 impl Kind {
@@ -21,6 +25,8 @@ impl Kind {
             1 => Self::String,
             2 => Self::List,
             3 => Self::Hash,
+            4 => Self::Set,
+            5 => Self::SortedSet,
             _ => unreachable!("headers are written from a Kind"),
         }
     }
@@ -31,6 +37,8 @@ impl Kind {
             Self::String => "string",
             Self::List => "list",
             Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "zset",
         }
     }
 }
@@ -39,6 +47,8 @@ impl Kind {
 pub enum Value {
     List(List),
     Hash(Hash),
+    Set(Set),
+    SortedSet(SortedSet),
 }
 
 /// Runs the same expression on whichever collection a value is.
@@ -47,6 +57,8 @@ macro_rules! each {
         match $value {
             Value::List($v) => $body,
             Value::Hash($v) => $body,
+            Value::Set($v) => $body,
+            Value::SortedSet($v) => $body,
         }
     };
 }
@@ -56,6 +68,8 @@ impl Value {
         match self {
             Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
+            Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -64,6 +78,8 @@ impl Value {
         match op {
             Op::List(_) => Some(Self::List(List::default())),
             Op::Hash(_) => Some(Self::Hash(Hash::default())),
+            Op::Set(_) => Some(Self::Set(Set::default())),
+            Op::SortedSet(_) => Some(Self::SortedSet(SortedSet::default())),
             _ => None,
         }
     }
@@ -72,6 +88,8 @@ impl Value {
         match (self, op) {
             (Self::List(list), Op::List(op)) => list.apply(op),
             (Self::Hash(hash), Op::Hash(op)) => hash.apply(op),
+            (Self::Set(set), Op::Set(op)) => set.apply(op),
+            (Self::SortedSet(set), Op::SortedSet(op)) => set.apply(op),
             _ => Err(Misfit("another type is there")),
         }
     }
@@ -97,6 +115,8 @@ impl Value {
         match self {
             Self::List(list) => list.rebuild(&mut |op| emit(Op::List(op))),
             Self::Hash(hash) => hash.rebuild(&mut |op| emit(Op::Hash(op))),
+            Self::Set(set) => set.rebuild(&mut |op| emit(Op::Set(op))),
+            Self::SortedSet(set) => set.rebuild(&mut |op| emit(Op::SortedSet(op))),
         }
     }
 }

@@ -176,6 +176,12 @@ fn value_of(entry: &Entry) -> String {
             fields.sort_by_key(|field| field.name);
             format!("{fields:?}")
         }
+        Some(Value::Set(set)) => {
+            let mut members: Vec<_> = set.members().collect();
+            members.sort_unstable();
+            format!("{members:?}")
+        }
+        Some(Value::SortedSet(set)) => format!("{:?}", set.members().collect::<Vec<_>>()),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::keyspace::op::{Op, SpaceId, SpaceOp};
 use crate::snapshot::catalog::Catalog;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{ListOp, Side};
+use crate::types::set::value::SetOp;
+use crate::types::sorted_set::value::SortedSetOp;
 use crate::types::string::value::StringOp;
 
 /// A command: its name and arguments.
@@ -105,6 +107,8 @@ pub fn of_op(key: &[u8], op: &Op<'_>) -> Words {
         Op::String(op) => string_arguments(op, &mut words),
         Op::List(op) => list_arguments(op, &mut words),
         Op::Hash(op) => hash_arguments(op, &mut words),
+        Op::Set(op) => set_arguments(op, &mut words),
+        Op::SortedSet(op) => sorted_set_arguments(op, &mut words),
     }
     words
 }
@@ -133,6 +137,11 @@ pub const fn name(op: &Op<'_>) -> &'static str {
         Op::Hash(HashOp::Remove { .. }) => "HDEL",
         Op::Hash(HashOp::ExpireFields { .. }) => "HPEXPIREAT",
         Op::Hash(HashOp::PersistFields { .. }) => "HPERSIST",
+        Op::Set(SetOp::Add { .. }) => "SADD",
+        Op::Set(SetOp::Remove { .. }) => "SREM",
+        Op::SortedSet(SortedSetOp::Set { .. } | SortedSetOp::SetMany { .. }) => "ZADD",
+        Op::SortedSet(SortedSetOp::Remove { .. }) => "ZREM",
+        Op::SortedSet(SortedSetOp::RemoveRange { .. }) => "ZREMRANGEBYRANK",
     }
 }
 
@@ -183,6 +192,26 @@ fn hash_arguments(op: &HashOp<'_>, words: &mut Words) {
         }
     };
     words.extend(strings.iter().map(<[u8]>::to_vec));
+}
+
+fn set_arguments(op: &SetOp<'_>, words: &mut Words) {
+    let (SetOp::Add { members } | SetOp::Remove { members }) = op;
+    words.extend(members.iter().map(<[u8]>::to_vec));
+}
+
+fn sorted_set_arguments(op: &SortedSetOp<'_>, words: &mut Words) {
+    match op {
+        SortedSetOp::Set { score, member } => words.extend([number(score), member.to_vec()]),
+        SortedSetOp::SetMany { rows } => {
+            words.extend(rows.iter().flat_map(|(score, member)| [number(score), member.to_vec()]));
+        }
+        SortedSetOp::Remove { members } => words.extend(members.iter().map(<[u8]>::to_vec)),
+        // To ZREMRANGEBYRANK an end before the start says "nothing".
+        SortedSetOp::RemoveRange { len: 0, .. } => words.extend([number(1), number(0)]),
+        SortedSetOp::RemoveRange { start, len } => {
+            words.extend([number(start), number(start.saturating_add(len - 1))]);
+        }
+    }
 }
 
 /// The command for an op on databases. FLUSHDB means the database that its line is for.

@@ -9,6 +9,8 @@ pub mod limits;
 pub mod list;
 pub mod member_table;
 pub mod packed;
+pub mod set;
+pub mod sorted_set;
 pub mod string;
 pub mod strings;
 

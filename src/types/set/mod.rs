@@ -1,0 +1,4 @@
+//! The set type.
+
+pub mod op;
+pub mod value;

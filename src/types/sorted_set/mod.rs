@@ -1,0 +1,4 @@
+//! The sorted set type.
+
+pub mod op;
+pub mod value;
