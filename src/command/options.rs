@@ -75,6 +75,8 @@ pub enum ScanExtra {
     Type,
     /// HSCAN.
     NoValues,
+    /// SSCAN.
+    Nothing,
 }
 
 /// The options of SCAN and its relatives.

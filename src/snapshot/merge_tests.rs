@@ -177,7 +177,7 @@ fn value_of(entry: &Entry) -> String {
             format!("{fields:?}")
         }
         Some(Value::Set(set)) => {
-            let mut members: Vec<_> = set.members().collect();
+            let mut members: Vec<_> = set.members().map(|member| member.to_vec()).collect();
             members.sort_unstable();
             format!("{members:?}")
         }
