@@ -223,6 +223,7 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
     let (field, to) = ([b'f', number % 5], name((step.key / 16).wrapping_add(number)));
     let pair: [&[u8]; 2] = [&field, &long];
     let number_text = (number % 5).to_string();
+    let members: [&[u8]; 2] = [number_text.as_bytes(), &field];
     let (index, at) = (u64::from(number % 3), u64::from(number) + 1);
     let side = if number.is_multiple_of(2) { Side::Left } else { Side::Right };
     then(match step.what {
@@ -246,10 +247,10 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         51 => Op::Hash(HashOp::set_keep_ttl(&pair[..])),
         52..=53 => Op::Hash(HashOp::remove(&pair[..1])),
         54..=56 => Op::Hash(HashOp::expire(at, &pair[..1])),
-        60..=62 => Op::Set(SetOp::add(&[number_text.as_bytes(), &field])),
-        63 => Op::Set(SetOp::add(&[number_text.as_bytes(), b"7"])),
+        60..=62 => Op::Set(SetOp::add(&members[..])),
+        63 => Op::Set(SetOp::add(&members[..1])),
         64 => Op::Set(SetOp::remove(&pair[..1])),
-        65 => Op::Set(SetOp::remove(&[number_text.as_bytes()])),
+        65 => Op::Set(SetOp::remove(&members[..1])),
         _ => Op::Hash(HashOp::persist(&pair[..1])),
     });
 }
