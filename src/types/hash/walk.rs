@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::command::options::{self, ScanExtra, ScanOptions, integer, is};
+use crate::command::options::{self, REPETITIONS_BYTES_MAX, ScanExtra, ScanOptions, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
 
 use super::value::{Field, Hash};
-
-/// Longest reply of HRANDFIELD with a negative count, in bytes: with repetitions a short request could ask for any length.
-const REPETITIONS_BYTES_MAX: usize = 256 << 20;
 
 /// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -88,9 +85,7 @@ impl Draw {
 
 pub(super) fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let draw = if args.len() > 2 { Some(Draw::parse(args)?) } else { None };
-    let id = ctx.server.clock.random_id().map_err(|e| CommandError::owned(format!("ERR {e}")))?;
-    let (seed, _) = id.split_first_chunk::<8>().expect("an id has sixteen bytes");
-    let mut prng = Prng::new(u64::from_le_bytes(*seed));
+    let mut prng = ctx.random()?;
     let now_ms = ctx.now_ms;
     let hash = ctx.hash(args.get(1))?.filter(|hash| hash.len(now_ms) > 0);
     match (hash, draw) {
