@@ -119,6 +119,8 @@ pub fn apply_limits(config: &Config) {
     limits::SET_MAX_INTSET_ENTRIES.store(size(config.set_max_intset_entries()), Relaxed);
     limits::SET_MAX_LISTPACK_ENTRIES.store(size(config.set_max_listpack_entries()), Relaxed);
     limits::SET_MAX_LISTPACK_VALUE.store(config.set_max_listpack_value() as usize, Relaxed);
+    limits::ZSET_MAX_LISTPACK_ENTRIES.store(size(config.zset_max_listpack_entries()), Relaxed);
+    limits::ZSET_MAX_LISTPACK_VALUE.store(config.zset_max_listpack_value() as usize, Relaxed);
     limits::LIST_MAX_LISTPACK_SIZE.store(config.list_max_listpack_size(), Relaxed);
 }
 

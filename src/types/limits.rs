@@ -9,6 +9,8 @@ pub static HASH_MAX_LISTPACK_VALUE: AtomicUsize = AtomicUsize::new(64);
 pub static SET_MAX_INTSET_ENTRIES: AtomicUsize = AtomicUsize::new(512);
 pub static SET_MAX_LISTPACK_ENTRIES: AtomicUsize = AtomicUsize::new(128);
 pub static SET_MAX_LISTPACK_VALUE: AtomicUsize = AtomicUsize::new(64);
+pub static ZSET_MAX_LISTPACK_ENTRIES: AtomicUsize = AtomicUsize::new(128);
+pub static ZSET_MAX_LISTPACK_VALUE: AtomicUsize = AtomicUsize::new(64);
 /// Positive: entries a block; -1..-5: 4, 8, 16, 32, 64 KiB a block.
 pub static LIST_MAX_LISTPACK_SIZE: AtomicI64 = AtomicI64::new(-2);
 
