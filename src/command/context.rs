@@ -295,6 +295,12 @@ impl<'a> Ctx<'a> {
         self.find(db, key, Look::Quietly).map(|entry| &*entry)
     }
 
+    /// The live entry of a key that this command has looked up before, which raised the gate. Several can be borrowed at a time.
+    pub fn looked_up(&self, key: &[u8]) -> Option<&Entry> {
+        let entry = self.peek(self.space(), &self.place(key))?;
+        entry.expire_at().is_none_or(|at| at > self.now_ms).then_some(entry)
+    }
+
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.entry_quietly(key).is_some()
     }

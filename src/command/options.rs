@@ -75,6 +75,8 @@ pub enum ScanExtra {
     Type,
     /// HSCAN.
     NoValues,
+    /// ZSCAN.
+    Nothing,
 }
 
 /// The options of SCAN and its relatives.

@@ -67,6 +67,16 @@ impl SortedSet {
     }
 }
 
+/// Iteration in steps.
+impl SortedSet {
+    /// Visits some members from a position in the order of traversal on; returns the next position, `None` at the end.
+    pub fn scan<'a>(&'a self, from: u64, visit: &mut dyn FnMut((f64, &'a [u8]))) -> Option<u64> {
+        let _ = from;
+        self.members().for_each(visit);
+        None
+    }
+}
+
 impl Collection for SortedSet {
     type Op<'a> = SortedSetOp<'a>;
 
