@@ -20,6 +20,7 @@ use crate::snapshot::sorted::{SortedOps, SortedOpsBuilder};
 use crate::snapshot::writer::FileWriter;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
+use crate::types::sorted_set::value::SortedSetOp;
 use crate::types::string::value::StringOp;
 
 const SEED: u64 = 99;
@@ -207,7 +208,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..60, 0..DATABASES, any::<u8>(), any::<u8>());
+    let step = (0u8..76, 0..DATABASES, any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, db, key, number)| Step { what, db, key, number }), 0..150)
 }
 
@@ -221,6 +222,7 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
     let long = vec![number; if number == 7 { 70_000 } else { usize::from(number % 60) }];
     let (field, to) = ([b'f', number % 5], name((step.key / 16).wrapping_add(number)));
     let pair: [&[u8]; 2] = [&field, &long];
+    let rows: [(f64, &[u8]); 2] = [(-1.5, &long), (f64::INFINITY, &field)];
     let (index, at) = (u64::from(number % 3), u64::from(number) + 1);
     let side = if number.is_multiple_of(2) { Side::Left } else { Side::Right };
     then(match step.what {
@@ -244,7 +246,11 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         51 => Op::Hash(HashOp::set_keep_ttl(&pair[..])),
         52..=53 => Op::Hash(HashOp::remove(&pair[..1])),
         54..=56 => Op::Hash(HashOp::expire(at, &pair[..1])),
-        _ => Op::Hash(HashOp::persist(&pair[..1])),
+        57..=59 => Op::Hash(HashOp::persist(&pair[..1])),
+        60..=64 => Op::SortedSet(SortedSetOp::Set { score: f64::from(number), member: &field }),
+        65..=68 => Op::SortedSet(SortedSetOp::SetMany { rows: rows[..].into() }),
+        69..=72 => Op::SortedSet(SortedSetOp::Remove { members: (&pair[..1]).into() }),
+        _ => Op::SortedSet(SortedSetOp::RemoveRange { start: index, len: index }),
     });
 }
 

@@ -15,6 +15,7 @@ mod keys;
 mod known;
 mod lists;
 mod make;
+mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,6 +36,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("bitmaps", 5, bitmaps::command),
     ("hashes", 8, hashes::command),
     ("lists", 9, lists::command),
+    ("sorted_sets", 12, sorted_sets::command),
     ("keys", 8, keys::command),
     ("transactions", 3, transactions::command),
 ];
@@ -156,7 +158,11 @@ impl Pair {
         for &(weight, generator) in &self.generators {
             if at < weight {
                 let command = generator(&mut self.make);
-                return self.make.disturbed(command);
+                return if std::mem::take(&mut self.make.plain) {
+                    command
+                } else {
+                    self.make.disturbed(command)
+                };
             }
             at -= weight;
         }
@@ -175,6 +181,7 @@ impl Pair {
                 "string" => words(&["GET", key]),
                 "list" => words(&["LRANGE", key, "0", "-1"]),
                 "hash" => words(&["HGETALL", key]),
+                "zset" => words(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
                 _ => continue,
             };
             for command in [command, words(&["TTL", key])] {

@@ -3,6 +3,7 @@
 mod hashes;
 mod keys;
 mod lists;
+mod sorted_sets;
 mod strings;
 
 /// Commands that log every op of a type, none of which is refused, however often they run one behind the other.
@@ -16,4 +17,5 @@ pub const TYPES: &[Type] = &[
     Type { name: "strings", lines: strings::LINES },
     Type { name: "lists", lines: lists::LINES },
     Type { name: "hashes", lines: hashes::LINES },
+    Type { name: "sorted-sets", lines: sorted_sets::LINES },
 ];

@@ -5,6 +5,7 @@
 mod counters;
 mod hashes;
 mod lists;
+mod sorted_sets;
 mod strings;
 
 use std::io;
@@ -93,6 +94,7 @@ subjects! {
     counters: Counters(counters::Counters), 4;
     hashes: Hashes(hashes::Hashes), 4;
     lists: Lists(lists::Lists), 5;
+    sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
