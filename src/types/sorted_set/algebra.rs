@@ -53,9 +53,9 @@ impl<'a> Input<'a> {
     /// All members with their scores, without the weight, until `visit` says no.
     fn each(&self, visit: &mut dyn FnMut(Row<'a>) -> bool) {
         match self.members {
-            Members::Sorted(set) => drop(set.members().all(visit)),
-            Members::Plain(set) => drop(set.members().all(|member| visit((1.0, member)))),
-        }
+            Members::Sorted(set) => set.members().all(visit),
+            Members::Plain(set) => set.members().all(|member| visit((1.0, member))),
+        };
     }
 }
 

@@ -31,7 +31,9 @@ impl Model {
     }
 
     fn remove(&mut self, rows: &[(i64, String)]) -> String {
-        rows.iter().for_each(|(_, member)| drop(self.0.remove(member)));
+        rows.iter().for_each(|(_, member)| {
+            self.0.remove(member);
+        });
         format!(":{}", rows.len())
     }
 
@@ -199,7 +201,9 @@ fn models_of(rig: &mut Rig, sets: &Sets) -> Vec<Model> {
     for (number, (pairs, plain)) in sets.iter().enumerate() {
         let mut model = Model::default();
         if *plain {
-            pairs.iter().for_each(|(_, member)| drop(model.0.insert(member.clone(), 1)));
+            pairs.iter().for_each(|(_, member)| {
+                model.0.insert(member.clone(), 1);
+            });
             let key = format!("in{number}").into_bytes();
             let members: Vec<&[u8]> = model.0.keys().map(String::as_bytes).collect();
             make_plain(rig, &key, &members);
@@ -279,7 +283,7 @@ proptest! {
         prop_assert_eq!(line(&mut rig, &format!("ZINTERCARD {count}{keys}")), format!(":{common}"));
         prop_assert_eq!(line(&mut rig, &format!("ZINTERCARD {count}{keys} LIMIT 2")), format!(":{}", common.min(2)));
         let mut rest = models[0].clone();
-        models[1..].iter().flat_map(|model| model.0.keys()).for_each(|member| drop(rest.0.remove(member)));
+        models[1..].iter().flat_map(|model| model.0.keys()).for_each(|member| { rest.0.remove(member); });
         prop_assert_eq!(line(&mut rig, &format!("ZDIFF {count}{keys} WITHSCORES")), array(&rest.rows(), true));
         // The destination may be among the sources.
         prop_assert_eq!(line(&mut rig, &format!("ZDIFFSTORE in0 {count}{keys}")), format!(":{}", rest.0.len()));

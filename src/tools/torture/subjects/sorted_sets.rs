@@ -47,7 +47,9 @@ impl SortedSets {
     }
 
     fn remove(&mut self, members: &[Vec<u8>]) {
-        members.iter().for_each(|member| drop(self.0.remove(member)));
+        members.iter().for_each(|member| {
+            self.0.remove(member);
+        });
     }
 }
 
@@ -109,7 +111,9 @@ impl Subject for SortedSets {
             Operation::PopLowest(count) => {
                 let rows: Vec<_> =
                     self.rows().into_iter().take(*count).map(|(score, m)| (score, m.clone())).collect();
-                rows.iter().for_each(|(_, member)| drop(self.0.remove(member)));
+                rows.iter().for_each(|(_, member)| {
+                    self.0.remove(member);
+                });
                 let reply = rows
                     .iter()
                     .flat_map(|(score, member)| [Value::bulk(member), Value::bulk(score.to_string())]);
