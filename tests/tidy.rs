@@ -36,8 +36,24 @@ const FLOORS: &[(&str, u32)] = &[
 ];
 
 /// File names of structures and their ops; everything else in a type's folder belongs to its commands.
-const STRUCTURES: &[&str] =
-    &["value", "value_tests", "op", "block", "blocks", "packed", "limits", "strings", "member_table", "mod"];
+const STRUCTURES: &[&str] = &[
+    "value",
+    "value_tests",
+    "op",
+    "block",
+    "blocks",
+    "packed",
+    "limits",
+    "strings",
+    "member_table",
+    "mod",
+    "small",
+    "large",
+    "tree",
+    "leaf",
+    "leaves",
+    "member_index",
+];
 
 /// Words and where they may stand, with what to use instead.
 const BANNED: &[(&str, &[&str], &str)] = &[

@@ -116,6 +116,8 @@ pub fn apply_limits(config: &Config) {
     let size = |number: i64| usize::try_from(number).unwrap_or(0);
     limits::HASH_MAX_LISTPACK_ENTRIES.store(size(config.hash_max_listpack_entries()), Relaxed);
     limits::HASH_MAX_LISTPACK_VALUE.store(config.hash_max_listpack_value() as usize, Relaxed);
+    limits::ZSET_MAX_LISTPACK_ENTRIES.store(size(config.zset_max_listpack_entries()), Relaxed);
+    limits::ZSET_MAX_LISTPACK_VALUE.store(config.zset_max_listpack_value() as usize, Relaxed);
     limits::LIST_MAX_LISTPACK_SIZE.store(config.list_max_listpack_size(), Relaxed);
 }
 

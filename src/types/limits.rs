@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 pub static HASH_MAX_LISTPACK_ENTRIES: AtomicUsize = AtomicUsize::new(128);
 pub static HASH_MAX_LISTPACK_VALUE: AtomicUsize = AtomicUsize::new(64);
+pub static ZSET_MAX_LISTPACK_ENTRIES: AtomicUsize = AtomicUsize::new(128);
+pub static ZSET_MAX_LISTPACK_VALUE: AtomicUsize = AtomicUsize::new(64);
 /// Positive: entries a block; -1..-5: 4, 8, 16, 32, 64 KiB a block.
 pub static LIST_MAX_LISTPACK_SIZE: AtomicI64 = AtomicI64::new(-2);
 

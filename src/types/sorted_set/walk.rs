@@ -26,10 +26,10 @@ pub(super) fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     let scan = ScanOptions::parse(args.tail(3), ScanExtra::Nothing)?;
     let (mut found, mut visited) = (Vec::new(), 0);
     while let Some(at) = from.filter(|_| visited < scan.count) {
-        from = set.scan(at, &mut |row| {
+        from = set.scan(at, &mut |score, member| {
             visited += 1;
-            if scan.takes(row.1) {
-                found.push(row);
+            if scan.takes(member) {
+                found.push((score, member));
             }
         });
     }
