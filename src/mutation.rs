@@ -81,6 +81,9 @@ safeguards! {
     RetainedLog "retained-log",
     RetainedFiles "retained-files",
     RoundsKeepNothing "rounds-keep-nothing",
+    RoomReserve "room-reserve",
+    RoomFits "room-fits",
+    NoSpaceReserve "no-space-reserve",
     // New directories.
     CopySync "copy-sync",
     CutSync "cut-sync",
@@ -94,6 +97,7 @@ safeguards! {
     BackupNames "backup-names",
     RepairFolderName "repair-folder-name",
     RepairNames "repair-names",
+    SalvageNames "salvage-names",
     // The seam to the system.
     OsSync "os-sync",
     OsSyncDir "os-sync-dir",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use duramen::clock::SimClock;
+use duramen::disk::sim::CrashStyle;
 use duramen::disk::{Disk, SimDisk};
 use duramen::engine::rig::Rig;
 use duramen::error::StoreError;
@@ -307,6 +308,41 @@ fn in_place_everything_is_put_aside_and_the_result_is_the_same() {
     let expected = lines(&rig);
     drop(rig);
     assert!(lines(&open(&damaged.kill()).expect("again")) == expected);
+}
+
+#[test]
+fn a_power_loss_at_any_operation_of_a_salvage_leaves_what_can_be_salvaged_again() {
+    let store = store(&Keep::NOTHING);
+    let file = store.catalog.files.iter().max_by_key(|file| file.bytes).expect("some");
+    let damaged = flipped(&store.disk, &header::path(file.sequence), 4096 + 100);
+    let expected = salvaged(&store, &damaged, "without a power loss").lines;
+    // Each repair has a moment, and so a folder, of its own.
+    let clock = clock();
+    let salvage_here = |disk: &SimDisk| {
+        clock.advance(std::time::Duration::from_millis(5));
+        repair(disk, &*clock, &Place::Here, true, true, &mut Vec::new())
+    };
+    let (mut ended, mut by_itself, mut again) = (false, 0, 0);
+    for stop in 0.. {
+        let here = damaged.kill();
+        here.crash_after(stop);
+        ended = salvage_here(&here).is_ok();
+        let styles = CrashStyle::ALL;
+        for style in [CrashStyle::LoseAll, CrashStyle::KeepAll, styles[stop as usize % styles.len()]] {
+            let after = here.crash(stop, style);
+            let context = format!("{style:?} after {stop} operations");
+            // Until the new manifest stands, the old one refuses what is damaged: it never opens with less, unasked.
+            let code = salvage_here(&after).expect(&context);
+            assert!([GOOD, NOTHING_TO_REPAIR].contains(&code), "{context}: {code}");
+            *if code == GOOD { &mut again } else { &mut by_itself } += 1;
+            let rig = open(&after).unwrap_or_else(|e| panic!("{context}: {e}"));
+            assert!(lines(&rig) == expected, "{context}");
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(ended && by_itself > 0 && again > 0, "{by_itself} {again}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use duramen::keyspace::waiters::StripeSet;
 use duramen::keyspace::{Keyspace, ReplayError};
 use duramen::types::hash::value::HashOp;
 use duramen::types::list::value::ListOp;
+use duramen::types::set::value::SetOp;
 use duramen::types::sorted_set::value::SortedSetOp;
 use duramen::types::string::value::StringOp;
 
@@ -93,6 +94,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::Hash(HashOp::set_keep_ttl(two)),
         Op::Hash(HashOp::persist(one)),
         Op::Hash(HashOp::remove(one)),
+        Op::Set(SetOp::add(&[b"1", b"2"])),
+        Op::Set(SetOp::add(two)),
+        Op::Set(SetOp::remove(one)),
         Op::List(ListOp::Insert { index: 0, element: b"e" }),
         Op::List(ListOp::Insert { index: 1, element: b"e" }),
         Op::List(ListOp::Set { index: 0, element: b"7" }),

@@ -13,6 +13,7 @@ use super::snapshots::Wish;
 use super::stats::Tally;
 use super::tick::TickTime;
 use super::{Args, Command};
+use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::gate::GateTable;
@@ -79,6 +80,8 @@ pub struct Transaction {
     pub changes: u64,
     pub time: TickTime,
     pub tally: Tally,
+    /// Source of the generators that [`Ctx::random`] gives away.
+    random: Option<Prng>,
 }
 
 impl Transaction {
@@ -290,15 +293,16 @@ impl<'a> Ctx<'a> {
         self.find(self.session.db, key, Look::Quietly).map(|entry| &*entry)
     }
 
-    /// As [`Self::entry_quietly`], in any database.
-    pub fn entry_in(&mut self, db: u32, key: &[u8]) -> Option<&Entry> {
-        self.find(db, key, Look::Quietly).map(|entry| &*entry)
-    }
-
-    /// The live entry of a key that this command has looked up before, which raised the gate. Several can be borrowed at a time.
+    /// The live entry of a key that this command has looked up before: for commands that read several keys at once. Leaves no trace
+    /// and raises no gate.
     pub fn looked_up(&self, key: &[u8]) -> Option<&Entry> {
         let entry = self.peek(self.space(), &self.place(key))?;
         entry.expire_at().is_none_or(|at| at > self.now_ms).then_some(entry)
+    }
+
+    /// As [`Self::entry_quietly`], in any database.
+    pub fn entry_in(&mut self, db: u32, key: &[u8]) -> Option<&Entry> {
+        self.find(db, key, Look::Quietly).map(|entry| &*entry)
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {
@@ -345,6 +349,17 @@ impl<'a> Ctx<'a> {
             Some(Some(Value::SortedSet(set))) => Ok(Some(set)),
             Some(_) => Err(CommandError::WRONG_TYPE),
         }
+    }
+
+    /// A generator for what is chosen by chance. Nobody can guess its seed.
+    pub fn random(&mut self) -> Result<Prng, CommandError> {
+        if self.transaction.random.is_none() {
+            let id = self.server.clock.random_id().map_err(|e| CommandError::owned(format!("ERR {e}")))?;
+            let (seed, _) = id.split_first_chunk::<8>().expect("an id has sixteen bytes");
+            self.transaction.random = Some(Prng::new(u64::from_le_bytes(*seed)));
+        }
+        let source = self.transaction.random.as_mut().expect("made just now");
+        Ok(Prng::new(source.next_u64()))
     }
 
     /// Carries out an op on a key of the selected database and adds it to the record.

@@ -75,7 +75,7 @@ pub enum ScanExtra {
     Type,
     /// HSCAN.
     NoValues,
-    /// ZSCAN.
+    /// SSCAN, ZSCAN.
     Nothing,
 }
 

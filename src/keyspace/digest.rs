@@ -13,12 +13,13 @@ use std::fmt::{self, Write};
 
 use super::entry::Entry;
 use super::hash::SLOTS;
-use super::op::encode_key_op;
+use super::op::{Op, encode_key_op};
 use super::stripe::{Stripe, stripe_of};
 use super::value::Value;
 use super::waiters::StripeSet;
 use super::{Held, Keyspace};
 use crate::hash::hash_bytes;
+use crate::types::set::value::{Set, SetOp};
 
 /// Fixed, unlike the store's own: digests are compared between stores. Any two numbers would do.
 const SEEDS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
@@ -97,7 +98,7 @@ pub fn of_value(entry: &Entry) -> Digest {
         }
         Some(Value::Set(set)) => {
             let mut sum = Digest::default();
-            set.members().for_each(|member| sum.add(Digest::of(member)));
+            set.members().for_each(|member| sum.add(Digest::of(&member)));
             digest.then(&sum.to_bytes())
         }
         Some(Value::SortedSet(set)) => set
@@ -140,6 +141,15 @@ pub fn lock_slot(keyspace: &Keyspace, slot: u16) -> Held<'_> {
     keyspace.lock(StripeSet::one(stripe_of(slot)))
 }
 
+/// The members of a set one by one, in ascending order: which order a set keeps depends on its representation, hence on its past.
+fn describe_set(set: &Set, ops: &mut Vec<u8>) {
+    let mut members: Vec<_> = set.members().collect();
+    members.sort_unstable();
+    for member in members {
+        encode_key_op(ops, 0, b"", &Op::Set(SetOp::add(&[&*member])));
+    }
+}
+
 /// One line a key, by database and key: expiry, type, and the ops that rebuild its value.
 pub fn describe(keyspace: &Keyspace) -> String {
     let held = keyspace.lock(StripeSet::ALL);
@@ -151,6 +161,7 @@ pub fn describe(keyspace: &Keyspace) -> String {
         for entry in parts.flat_map(|part| part.iter()) {
             let mut ops = Vec::new();
             match entry.as_value() {
+                Some(Value::Set(set)) => describe_set(set, &mut ops),
                 Some(value) => value.rebuild(&mut |op| encode_key_op(&mut ops, 0, b"", &op)),
                 None => ops.extend_from_slice(entry.as_string().unwrap_or_default()),
             }
@@ -194,6 +205,7 @@ mod tests {
         );
         assert_eq!(after(&["RPUSH l a b c"]), after(&["LPUSH l c b x", "LSET l 0 a"]));
         assert_eq!(after(&["SET a 1 PXAT 1800000000000"]), after(&["SET a 1", "PEXPIREAT a 1800000000000"]));
+        assert_eq!(after(&["SADD s 2 1"]), after(&["SADD s 1 x 2", "SREM s x"]));
         // As a table, for the length of a field that is gone.
         let long = format!("HSET h f {}", "x".repeat(100));
         assert_eq!(after(&[&long, "HSET h f 1 g 2"]), after(&["HSET h g 2 f 1"]));
@@ -222,6 +234,10 @@ mod tests {
             &["HSET a 1 2", "HPEXPIREAT a 1800000000000 FIELDS 1 1"],
             &["HSET a 1 2 3 4", "HPEXPIREAT a 1800000000000 FIELDS 1 1"],
             &["HSET a 1 2 3 4", "HPEXPIREAT a 1800000000000 FIELDS 1 3"],
+            &["SADD a 1"],
+            &["SADD a 1 2"],
+            &["SADD a 12"],
+            &["SADD a 1 2", "PEXPIREAT a 1800000000000"],
             &["SET a 1", "SET b 1"],
         ];
         let mut seen = BTreeMap::new();

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::disk::os::lower_thread_priority;
 use crate::error::StoreError;
 use crate::log::{LogState, Lsn, Seed};
+use crate::mutation::{Safeguard, is_off};
 use crate::snapshot::catalog::RANGES;
 use crate::snapshot::compact::{self, Options, Step};
 
@@ -189,7 +190,7 @@ fn is_short_of_room(server: &Server, store: &Store) -> bool {
 
 /// `compaction-disk-reserve`. Nothing once the log has no space: it gets some only by what compaction gives up.
 fn reserve_bytes(config: &Config, store: &Store) -> u64 {
-    if store.log.state() == LogState::NoSpace {
+    if store.log.state() == LogState::NoSpace && !is_off(Safeguard::NoSpaceReserve) {
         return 0;
     }
     match config.compaction_disk_reserve() {

@@ -20,6 +20,7 @@ use crate::snapshot::sorted::{SortedOps, SortedOpsBuilder};
 use crate::snapshot::writer::FileWriter;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
+use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
 use crate::types::string::value::StringOp;
 
@@ -178,7 +179,7 @@ fn value_of(entry: &Entry) -> String {
             format!("{fields:?}")
         }
         Some(Value::Set(set)) => {
-            let mut members: Vec<_> = set.members().collect();
+            let mut members: Vec<_> = set.members().map(|member| member.to_vec()).collect();
             members.sort_unstable();
             format!("{members:?}")
         }
@@ -208,7 +209,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..76, 0..DATABASES, any::<u8>(), any::<u8>());
+    let step = (0u8..82, 0..DATABASES, any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, db, key, number)| Step { what, db, key, number }), 0..150)
 }
 
@@ -222,6 +223,8 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
     let long = vec![number; if number == 7 { 70_000 } else { usize::from(number % 60) }];
     let (field, to) = ([b'f', number % 5], name((step.key / 16).wrapping_add(number)));
     let pair: [&[u8]; 2] = [&field, &long];
+    let number_text = (number % 5).to_string();
+    let members: [&[u8]; 2] = [number_text.as_bytes(), &field];
     let rows: [(f64, &[u8]); 2] = [(-1.5, &long), (f64::INFINITY, &field)];
     let (index, at) = (u64::from(number % 3), u64::from(number) + 1);
     let side = if number.is_multiple_of(2) { Side::Left } else { Side::Right };
@@ -247,9 +250,13 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         52..=53 => Op::Hash(HashOp::remove(&pair[..1])),
         54..=56 => Op::Hash(HashOp::expire(at, &pair[..1])),
         57..=59 => Op::Hash(HashOp::persist(&pair[..1])),
-        60..=64 => Op::SortedSet(SortedSetOp::Set { score: f64::from(number), member: &field }),
-        65..=68 => Op::SortedSet(SortedSetOp::SetMany { rows: rows[..].into() }),
-        69..=72 => Op::SortedSet(SortedSetOp::Remove { members: (&pair[..1]).into() }),
+        60..=62 => Op::Set(SetOp::add(&members[..])),
+        63 => Op::Set(SetOp::add(&members[..1])),
+        64 => Op::Set(SetOp::remove(&pair[..1])),
+        65 => Op::Set(SetOp::remove(&members[..1])),
+        66..=70 => Op::SortedSet(SortedSetOp::Set { score: f64::from(number), member: &field }),
+        71..=74 => Op::SortedSet(SortedSetOp::SetMany { rows: rows[..].into() }),
+        75..=78 => Op::SortedSet(SortedSetOp::Remove { members: (&pair[..1]).into() }),
         _ => Op::SortedSet(SortedSetOp::RemoveRange { start: index, len: index }),
     });
 }
@@ -257,7 +264,7 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
 /// Carries a step out and writes it down, if it fits.
 fn carry_out(keyspace: &Keyspace, step: &Step, body: &mut Vec<u8>) {
     let mut held = keyspace.lock(StripeSet::ALL);
-    if step.what >= 58 {
+    if matches!(step.what, 58 | 59) {
         if step.number < 200 {
             return;
         }

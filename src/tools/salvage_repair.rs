@@ -21,6 +21,7 @@ use crate::keyspace::waiters::StripeSet;
 use crate::log::manifest::{self, COPIES, Manifest, SegmentEntry};
 use crate::log::survey::{self, Found, Listing, Verdict};
 use crate::log::{Lsn, cut, segment};
+use crate::mutation::{Safeguard, unless_off};
 use crate::snapshot::catalog::{Catalog, RANGES, slots_of};
 use crate::snapshot::header::{self, FileHeader, Kind};
 use crate::snapshot::retained::Catalogs;
@@ -149,7 +150,8 @@ impl Work<'_> {
         let (entry, written) = empty.map_err(making("the log's first segment"))?;
         target.create_dir(segment::FOLDER).map_err(making("the folder log"))?;
         new_directory::write_behind(self.disk, target, &segment::path(entry.sequence), &written)?;
-        target.sync_dir(segment::FOLDER).map_err(making("the folder log"))?;
+        unless_off(Safeguard::SalvageNames, || target.sync_dir(segment::FOLDER))
+            .map_err(making("the folder log"))?;
         target.sync_dir("").map_err(making("the folders"))?;
         let alone = Catalogs { current: catalog, retained: Vec::new() };
         let mut manifest = Manifest {

@@ -7,7 +7,10 @@
 //!
 //! When to spread is the owner's decision; there is no way back, as in Redis.
 
+use std::ops::Range;
 use std::sync::OnceLock;
+
+use smallvec::SmallVec;
 
 use super::packed::{Item, Packed};
 use crate::hash::hash_bytes;
@@ -321,10 +324,18 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         let count = pages.len() + 1;
         let parent = (count - 1) ^ (1 << (count - 1).ilog2());
         let old = std::mem::take(&mut pages[parent]);
-        let mut halves = [Page::default(), Page::default()];
         let half = |member: &[u8]| usize::from(Self::page_of(hash(member), count) != parent);
+        // Where everything goes is found out first: each half is allocated once.
+        let mut places = SmallVec::<[(Range<usize>, usize); 2 * LOAD]>::new();
+        let mut sizes = [0; 2];
         for row in rows_of::<WIDTH>(&old.rows) {
-            halves[half(row[0].bytes)].copy(&old.rows, &row);
+            let (range, half) = (row[0].at..row_end(&row), half(row[0].bytes));
+            sizes[half] += range.len();
+            places.push((range, half));
+        }
+        let mut halves = sizes.map(|size| Page { rows: Packed::with_capacity(size), large: None });
+        for (range, half) in places {
+            halves[half].rows.push_range(&old.rows, range);
         }
         for alone in old.large.into_iter().flat_map(|large| *large) {
             let at = half(alone.item(0).expect("a large row is whole").bytes);
@@ -431,6 +442,36 @@ impl Page {
         self.rows.heap_bytes()
             + self.large().iter().map(alone).sum::<usize>()
             + self.large.as_ref().map_or(0, |_| size_of::<Vec<Packed>>())
+    }
+}
+
+/// What only a set needs.
+impl MemberTable<1> {
+    /// Adds a member; false if it is there already. Cheaper than [`Self::find`] and [`Self::insert`].
+    #[inline]
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        match &mut self.rows {
+            Rows::Ordered(packed) => {
+                if find_in::<1>(packed, member).is_some() {
+                    return false;
+                }
+                packed.push(&[member], false);
+            }
+            Rows::Spread(pages) => {
+                let at = Self::page_of(hash(member), pages.len());
+                let page = &mut pages[at];
+                let is_it = |packed: &Packed| packed.item(0).is_some_and(|item| item.bytes == member);
+                if find_in::<1>(&page.rows, member).is_some() || page.large().iter().any(is_it) {
+                    return false;
+                }
+                page.push(member, &[]);
+                if self.len >= pages.len() * LOAD {
+                    Self::split(pages);
+                }
+            }
+        }
+        self.len += 1;
+        true
     }
 }
 

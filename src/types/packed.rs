@@ -35,6 +35,11 @@ impl Packed {
         self.bytes.is_empty()
     }
 
+    /// An empty sequence with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(good_size(bytes)) }
+    }
+
     /// Bytes in use: the offset behind the last string.
     pub const fn end(&self) -> usize {
         self.bytes.len()

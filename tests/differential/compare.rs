@@ -17,6 +17,8 @@ pub enum Class {
     Scan,
     /// A random choice: only kind and length must agree.
     Shape,
+    /// Members taken by chance: only kind and length must agree, and what is left is made the same again.
+    Pop,
     /// A time that depends on the clock.
     Seconds,
     Milliseconds,
@@ -25,16 +27,16 @@ pub enum Class {
 pub fn class_of(command: &Words) -> Class {
     let name = command.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     match name.as_slice() {
-        b"KEYS" | b"HKEYS" | b"HVALS" => Class::Unordered,
+        b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" => Class::Unordered,
+        b"SPOP" => Class::Pop,
         b"HGETALL" => Class::UnorderedPairs,
         // Elsewhere than at the beginning a cursor means something to one server only.
         b"SCAN" if command.get(1).is_some_and(|cursor| cursor == b"0") => Class::Scan,
-        b"HSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
-        b"ZSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
-        b"SCAN" | b"HSCAN" | b"ZSCAN" => Class::Shape,
+        b"HSCAN" | b"SSCAN" | b"ZSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
+        b"SCAN" | b"HSCAN" | b"SSCAN" | b"ZSCAN" => Class::Shape,
         // A key whose time is past counts until somebody meets it: when, is each server's own affair.
         b"DBSIZE" => Class::Shape,
-        b"RANDOMKEY" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"MEMORY" => Class::Shape,
+        b"RANDOMKEY" | b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"MEMORY" => Class::Shape,
         b"TTL" | b"EXPIRETIME" => Class::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Class::Milliseconds,
         b"OBJECT" if command.get(1).is_some_and(|sub| of_the_moment(sub)) => Class::Shape,
@@ -53,20 +55,23 @@ pub fn same(command: &Words, class: Class, oracle: &Value, ours: &Value) -> bool
         Class::Unordered => sorted(oracle) == sorted(ours),
         Class::UnorderedPairs => sorted_pairs(oracle) == sorted_pairs(ours),
         Class::Scan => same_scan(command, oracle, ours),
-        Class::Shape => same_shape(oracle, ours),
+        Class::Shape | Class::Pop => same_shape(oracle, ours),
         Class::Seconds => close(oracle, ours, SLACK_S),
         Class::Milliseconds => close(oracle, ours, SLACK_S * 1000),
     };
     alike || known::reason(command, oracle, ours).is_some()
 }
 
+fn sorted_items(items: &[Value]) -> Vec<Value> {
+    let mut items = items.to_vec();
+    items.sort();
+    items
+}
+
 fn sorted(value: &Value) -> Value {
     match value {
-        Value::Array(items) | Value::Set(items) => {
-            let mut items = items.clone();
-            items.sort();
-            Value::Array(items)
-        }
+        Value::Array(items) => Value::Array(sorted_items(items)),
+        Value::Set(items) => Value::Set(sorted_items(items)),
         other => other.clone(),
     }
 }

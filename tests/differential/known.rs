@@ -10,6 +10,12 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"OBJECT", b"ENCODING") if text(oracle) == b"quicklist" && text(ours) == b"listpack" => {
             Some("since Redis 7.2 a small list is a listpack; 7.0 calls every list a quicklist")
         }
+        (b"OBJECT", b"ENCODING") if text(oracle) == b"hashtable" && text(ours) == b"listpack" => Some(
+            "since Redis 7.2 a small set of other members than integers is a listpack; 7.0 calls it a hashtable",
+        ),
+        (b"OBJECT", b"ENCODING") if text(oracle) == b"hashtable" && text(ours) == b"intset" => Some(
+            "a copy, and a set renamed into another slot, is made anew: of integers that are left alone, as an intset",
+        ),
         (b"OBJECT", b"ENCODING")
             if matches!(text(oracle), b"raw" | b"embstr") && matches!(text(ours), b"embstr" | b"int") =>
         {

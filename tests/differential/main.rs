@@ -15,6 +15,7 @@ mod keys;
 mod known;
 mod lists;
 mod make;
+mod sets;
 mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
@@ -36,6 +37,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("bitmaps", 5, bitmaps::command),
     ("hashes", 8, hashes::command),
     ("lists", 9, lists::command),
+    ("sets", 10, sets::command),
     ("sorted_sets", 12, sorted_sets::command),
     ("keys", 8, keys::command),
     ("transactions", 3, transactions::command),
@@ -181,6 +183,7 @@ impl Pair {
                 "string" => words(&["GET", key]),
                 "list" => words(&["LRANGE", key, "0", "-1"]),
                 "hash" => words(&["HGETALL", key]),
+                "set" => words(&["SMEMBERS", key]),
                 "zset" => words(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
                 _ => continue,
             };
@@ -248,6 +251,7 @@ impl Line {
         let (oracle, ours) = match class {
             // In MULTI a SCAN is only queued.
             Class::Scan if self.queued.is_none() => self.scan(command)?,
+            Class::Pop if self.queued.is_none() => self.pop(command)?,
             _ => self.both(command)?,
         };
         let equal = if self.queued.is_some() && oracle == Value::Simple(b"QUEUED".to_vec()) {
@@ -273,6 +277,26 @@ impl Line {
             }
             Some(_) if is(command, b"DISCARD") && !reply.is_error() => self.queued = None,
             _ => {}
+        }
+    }
+
+    /// Puts what redis-server popped back, and takes from it what the other popped.
+    fn pop(&mut self, command: &Words) -> Result<(Value, Value), String> {
+        let (oracle, ours) = self.both(command)?;
+        let members = |reply: &Value| match reply {
+            Value::Bulk(member) => vec![member.clone()],
+            reply => reply.items().iter().filter_map(|item| Some(item.bytes()?.to_vec())).collect(),
+        };
+        let (theirs, mine) = (members(&oracle), members(&ours));
+        if oracle.is_error() || theirs == mine || theirs.len() != mine.len() {
+            return Ok((oracle, ours));
+        }
+        let with = |name: &str, members: Words| [words(&[name]), vec![command[1].clone()], members].concat();
+        self.oracle.call(&with("SADD", theirs)).map_err(|e| e.to_string())?;
+        let count = mine.len() as i64;
+        match self.oracle.call(&with("SREM", mine)).map_err(|e| e.to_string())? {
+            Value::Integer(removed) if removed == count => Ok((oracle, ours)),
+            _ => Err(format!("popped what was not there: {}", describe(command, &oracle, &ours))),
         }
     }
 

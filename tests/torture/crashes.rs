@@ -20,7 +20,10 @@ use duramen::hash::hash_bytes;
 use duramen::keyspace::digest::describe;
 use duramen::keyspace::op::{SpaceOp, encode_space_op};
 use duramen::log::Policy;
+use duramen::snapshot::compact;
 use duramen::snapshot::retained::Keep;
+use duramen::tools::GOOD;
+use duramen::tools::restore::{Moment, restore};
 
 use crate::case::{CLASSES, Case, Class, Crash};
 use crate::life::{self, Life, live, options};
@@ -63,6 +66,8 @@ pub struct Counts {
     pub images_again: u64,
     /// Stores that lived on after a recovery.
     pub lived_on: u64,
+    /// Snapshots of recovered stores, newest and retained ones, that became a directory of their own.
+    pub restored: u64,
 }
 
 impl Counts {
@@ -72,6 +77,7 @@ impl Counts {
         self.crashes_again += other.crashes_again;
         self.images_again += other.images_again;
         self.lived_on += other.lived_on;
+        self.restored += other.restored;
     }
 }
 
@@ -262,7 +268,7 @@ impl<'a> Sweep<'a> {
         }
         let end = found.end;
         if self.counts.images.is_multiple_of(self.extent.live_on)
-            && let Err(why) = self.live_on(found, disk)
+            && let Err(why) = self.restores(&found, disk).and_then(|()| self.live_on(found, disk))
         {
             self.fail(first, None, &format!("the recovered store goes on: {why}"));
         }
@@ -285,6 +291,26 @@ impl<'a> Sweep<'a> {
             }
             Err(why) => self.fail(first, Some(again), &why),
         }
+    }
+
+    /// What retention keeps: as of each snapshot that is listed, the directory can be made again.
+    fn restores(&mut self, found: &Found, disk: &SimDisk) -> Result<(), String> {
+        let catalogs = compact::catalogs(&found.store.log).map_err(|error| error.to_string())?;
+        for catalog in catalogs.newest_first().filter(|catalog| !catalog.files.is_empty()) {
+            let (lsn, into) = (catalog.through, SimDisk::new(7));
+            let mut told = Vec::new();
+            let code = restore(disk, &*self.clock, &into, Moment::Lsn(lsn), false, &mut told);
+            if !matches!(code, Ok(GOOD)) {
+                return Err(format!("restored to LSN {lsn}: {code:?} {}", String::from_utf8_lossy(&told)));
+            }
+            let restored = self.open(&into, 4)?;
+            if restored.end != lsn {
+                return Err(format!("restored to LSN {lsn}: it ends at {}", restored.end));
+            }
+            self.check(&restored).map_err(|why| format!("restored to LSN {lsn}: {why}"))?;
+            self.counts.restored += 1;
+        }
+        Ok(())
     }
 
     /// One record more, which changes no key; SIGKILL; everything compacted; power loss.

@@ -29,8 +29,9 @@ pub fn command() -> Command {
              enospc  on a file system that fills up and is freed again; needs root and loop devices\n\
              sim     a simulated server, disk and clock; the same seed repeats the same run\n\n\
              With --target it tortures another RESP server: --restart-command must kill it the hard way and start it again on the \
-             same data, for example\n  \
-             --target 127.0.0.1:6400 --restart-command 'kill -9 $(cat /tmp/r.pid); redis-server /tmp/r.conf --daemonize yes'",
+             same data. It waits for the old process to be gone, or the port is still taken:\n  \
+             --target 127.0.0.1:6400 --restart-command 'p=$(cat /tmp/r.pid); kill -9 $p; while kill -0 $p 2>/dev/null; do :; done; \
+             redis-server /tmp/r.conf --daemonize yes'",
         )
         .after_help("Exit codes: 0 every promise was kept; 2 one was broken (the data is kept for a look); 3 cannot tell")
         .arg(

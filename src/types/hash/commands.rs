@@ -3,11 +3,8 @@
 //! A field whose time has come is invisible to every command, as if it had been removed on time. Commands that write remove all
 //! such fields of the hash first, by an op of its own.
 
-use std::collections::BTreeSet;
-
-use smallvec::SmallVec;
-
 use crate::command::options::integer;
+use crate::command::picked::Picked;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
@@ -57,35 +54,6 @@ fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
         ctx.server.stats.expired_fields.add(fields.len() as u64);
     }
     Ok(())
-}
-
-/// Fields of a request picked for an op, each once, in order.
-#[derive(Default)]
-pub(super) struct Picked<'a> {
-    pub fields: SmallVec<[&'a [u8]; 8]>,
-    /// Only filled when there is more than one.
-    seen: BTreeSet<&'a [u8]>,
-}
-
-impl<'a> Picked<'a> {
-    pub fn contains(&self, field: &[u8]) -> bool {
-        match &self.fields[..] {
-            [] => false,
-            [only] => *only == field,
-            _ => self.seen.contains(field),
-        }
-    }
-
-    /// A field that is not in here yet.
-    pub fn push(&mut self, field: &'a [u8]) {
-        if let [only] = self.fields[..] {
-            self.seen.insert(only);
-        }
-        if !self.fields.is_empty() {
-            self.seen.insert(field);
-        }
-        self.fields.push(field);
-    }
 }
 
 /// The pairs of HSET and HMSET, and how many fields were new.
@@ -139,10 +107,10 @@ pub(super) fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
             }
         }
     }
-    if !picked.fields.is_empty() {
-        ctx.apply(key, Op::Hash(HashOp::remove(&picked.fields[..])))?;
+    if !picked.is_empty() {
+        ctx.apply(key, Op::Hash(HashOp::remove(picked.items())))?;
     }
-    reply.integer(picked.fields.len() as i64);
+    reply.integer(picked.len() as i64);
     Ok(())
 }
 

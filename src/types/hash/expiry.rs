@@ -5,13 +5,14 @@
 use smallvec::SmallVec;
 
 use crate::command::options::{integer, is};
+use crate::command::picked::Picked;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::op::Op;
 use crate::resp::Reply;
 use crate::resp::number::parse_i64;
 
-use super::commands::{Picked, hash_for_writing};
+use super::commands::hash_for_writing;
 use super::value::{Hash, HashOp};
 
 /// Latest time a field may expire at, as in Redis: Unix milliseconds of 46 bits.
@@ -158,7 +159,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, args: Args<'_>, scale: Scale, reply: &mut Reply
 
 /// Sets the time of fields, or removes them if it has come.
 fn expire_picked(ctx: &mut Ctx<'_>, key: &[u8], picked: &Picked<'_>, at: u64) -> CommandResult {
-    let fields = &picked.fields[..];
+    let fields = picked.items();
     if fields.is_empty() {
         return Ok(());
     }
@@ -216,10 +217,10 @@ pub(super) fn hpersist(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 }
 
 fn persist_picked(ctx: &mut Ctx<'_>, key: &[u8], picked: &Picked<'_>) -> CommandResult {
-    if picked.fields.is_empty() {
+    if picked.is_empty() {
         return Ok(());
     }
-    ctx.apply(key, Op::Hash(HashOp::persist(&picked.fields[..])))
+    ctx.apply(key, Op::Hash(HashOp::persist(picked.items())))
 }
 
 pub(super) fn hgetdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -236,10 +237,10 @@ pub(super) fn hgetdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
             picked.push(field);
         }
     }
-    if picked.fields.is_empty() {
+    if picked.is_empty() {
         return Ok(());
     }
-    ctx.apply(key, Op::Hash(HashOp::remove(&picked.fields[..])))
+    ctx.apply(key, Op::Hash(HashOp::remove(picked.items())))
 }
 
 /// What HGETEX and HSETEX do to the times of fields.
@@ -362,8 +363,8 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
             picked.push(field);
         }
     }
-    if !picked.fields.is_empty() {
-        ctx.apply(key, Op::Hash(HashOp::remove(&picked.fields[..])))?;
+    if !picked.is_empty() {
+        ctx.apply(key, Op::Hash(HashOp::remove(picked.items())))?;
     }
     if !removes {
         let keeps = matches!(times, Times::Keep);

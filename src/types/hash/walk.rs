@@ -88,9 +88,7 @@ impl Draw {
 
 pub(super) fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let draw = if args.len() > 2 { Some(Draw::parse(args)?) } else { None };
-    let id = ctx.server.clock.random_id().map_err(|e| CommandError::owned(format!("ERR {e}")))?;
-    let (seed, _) = id.split_first_chunk::<8>().expect("an id has sixteen bytes");
-    let mut prng = Prng::new(u64::from_le_bytes(*seed));
+    let mut prng = ctx.random()?;
     let now_ms = ctx.now_ms;
     let hash = ctx.hash(args.get(1))?.filter(|hash| hash.len(now_ms) > 0);
     match (hash, draw) {

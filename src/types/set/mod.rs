@@ -1,4 +1,11 @@
 //! The set type.
 
+mod algebra;
+pub mod commands;
+mod copied;
+mod intset;
+mod member;
 pub mod op;
+mod random;
+mod table;
 pub mod value;

@@ -9,10 +9,9 @@ use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::op::Op;
 use crate::resp::Reply;
-use crate::types::Collection;
 
 use super::commands::{Row, set_to_change};
-use super::value::{SortedSet, SortedSetOp};
+use super::value::SortedSetOp;
 
 /// Pairs up to which earlier ones of the same member are looked for one by one.
 const FEW: usize = 16;
@@ -101,16 +100,6 @@ enum Outcome {
     New(f64),
 }
 
-/// A short sorted set keeps no sign of a zero, as in Redis, where whole scores of such sets are stored as integers.
-#[inline]
-fn stored(score: f64, set_is_short: bool) -> f64 {
-    if set_is_short && score == 0.0 { 0.0 } else { score }
-}
-
-fn is_short(set: Option<&SortedSet>) -> bool {
-    set.is_none_or(|set| set.encoding() == "listpack")
-}
-
 /// Gives one member a score. Returns what it came to.
 #[inline]
 fn add_one(
@@ -122,7 +111,6 @@ fn add_one(
     let set = set_to_change(ctx, key)?;
     let outcome = options.decide(set.and_then(|set| set.score(member)), score)?;
     if let Outcome::New(score) | Outcome::Changed(score) = outcome {
-        let score = if score == 0.0 { stored(score, is_short(set)) } else { score };
         ctx.apply(key, Op::SortedSet(SortedSetOp::Set { score, member }))?;
     }
     Ok(outcome)
@@ -160,7 +148,6 @@ fn add_many(
     pairs: &[Row<'_>],
 ) -> Result<(usize, usize), CommandError> {
     let set = set_to_change(ctx, key)?;
-    let set_is_short = is_short(set);
     let (mut changes, mut new, mut changed) = (Changes::default(), 0, 0);
     for &(score, member) in pairs {
         let current = changes.score(member).or_else(|| set?.score(member));
@@ -168,7 +155,7 @@ fn add_many(
         new += usize::from(matches!(outcome, Outcome::New(_)));
         changed += usize::from(matches!(outcome, Outcome::Changed(_)));
         if let Outcome::New(score) | Outcome::Changed(score) = outcome {
-            changes.push(stored(score, set_is_short), member, pairs.len());
+            changes.push(score, member, pairs.len());
         }
     }
     match changes.rows[..] {

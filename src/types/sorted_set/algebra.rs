@@ -11,11 +11,13 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::value::{Kind, Value};
 use crate::resp::Reply;
 use crate::resp::number::{parse_f64, parse_i64};
-use crate::types::set::value::Set;
+use crate::types::set::value::{Member, Set};
 
-use super::commands::{Row, announce, write_row};
+use super::commands::{announce, write_row};
 use super::store::{CopiedRows, replace};
 use super::value::SortedSet;
+
+type Row<'a> = (f64, Member<'a>);
 
 #[derive(Debug, Clone, Copy)]
 enum Members<'a> {
@@ -43,17 +45,19 @@ impl<'a> Input<'a> {
     }
 
     /// Without the weight.
-    fn score(&self, member: &[u8]) -> Option<f64> {
+    fn score(&self, member: &Member<'_>) -> Option<f64> {
         match self.members {
             Members::Sorted(set) => set.score(member),
-            Members::Plain(set) => set.contains(member).then_some(1.0),
+            Members::Plain(set) => set.has(member).then_some(1.0),
         }
     }
 
     /// All members with their scores, without the weight, until `visit` says no.
     fn each(&self, visit: &mut dyn FnMut(Row<'a>) -> bool) {
         match self.members {
-            Members::Sorted(set) => set.members().all(visit),
+            Members::Sorted(set) => {
+                set.members().all(|(score, member)| visit((score, Member::Bytes(member))))
+            }
             Members::Plain(set) => set.members().all(|member| visit((1.0, member))),
         };
     }
@@ -210,7 +214,7 @@ impl<'a> Request<'a> {
             Operation::Difference => difference(&inputs),
         };
         rows.sort_unstable_by(|a, b| {
-            a.0.partial_cmp(&b.0).expect("no score is NaN").then_with(|| a.1.cmp(b.1))
+            a.0.partial_cmp(&b.0).expect("no score is NaN").then_with(|| a.1.cmp(&b.1))
         });
         rows
     }
@@ -226,15 +230,15 @@ fn shortest_first<'a>(inputs: &[Option<Input<'a>>]) -> Vec<Input<'a>> {
 /// All rows side by side, sorted by member: no table of members has to be built.
 fn union<'a>(inputs: &[Option<Input<'a>>], aggregate: Aggregate) -> Vec<Row<'a>> {
     let inputs = shortest_first(inputs);
-    let mut all: Vec<(&[u8], usize, f64)> = Vec::with_capacity(inputs.iter().map(Input::len).sum());
+    let mut all: Vec<(Member<'a>, usize, f64)> = Vec::with_capacity(inputs.iter().map(Input::len).sum());
     for (number, input) in inputs.iter().enumerate() {
         input.each(&mut |(score, member)| {
             all.push((member, number, zero_for_nan(score * input.weight)));
             true
         });
     }
-    all.sort_unstable_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
-    let total = |same: &[(&'a [u8], usize, f64)]| {
+    all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(&b.1)));
+    let total = |same: &[(Member<'a>, usize, f64)]| {
         let total = same[1..].iter().fold(same[0].2, |total, row| aggregate.add(total, row.2));
         (total, same[0].0)
     };
@@ -251,7 +255,7 @@ fn intersect<'a>(inputs: &[Option<Input<'a>>], aggregate: Aggregate, visit: &mut
     shortest.each(&mut |(score, member)| {
         let mut total = zero_for_nan(score * shortest.weight);
         for other in others {
-            let Some(score) = other.score(member) else { return true };
+            let Some(score) = other.score(&member) else { return true };
             total = aggregate.add(total, score * other.weight);
         }
         visit((total, member))
@@ -267,14 +271,14 @@ fn difference<'a>(inputs: &[Option<Input<'a>>]) -> Vec<Row<'a>> {
         let mut gone = BTreeSet::new();
         for other in others {
             other.each(&mut |(_, member)| {
-                if first.score(member).is_some() {
+                if first.score(&member).is_some() {
                     gone.insert(member);
                 }
                 true
             });
         }
         first.each(&mut |row| {
-            if !gone.contains(row.1) {
+            if !gone.contains(&row.1) {
                 rows.push(row);
             }
             true
@@ -284,7 +288,7 @@ fn difference<'a>(inputs: &[Option<Input<'a>>]) -> Vec<Row<'a>> {
     // The longest is the likeliest to have a member.
     others.sort_by_key(|other| std::cmp::Reverse(other.len()));
     first.each(&mut |row| {
-        if others.iter().all(|other| other.score(row.1).is_none()) {
+        if others.iter().all(|other| other.score(&row.1).is_none()) {
             rows.push(row);
         }
         true
@@ -301,13 +305,14 @@ fn reply_with(
     let request = Request::parse(ctx, args.tail(1), Options::Reply(operation))?;
     let rows = request.run(ctx, operation);
     announce(rows.len(), request.scores, reply);
-    rows.into_iter().for_each(|row| write_row(row, request.scores, reply));
+    rows.iter().for_each(|(score, member)| write_row((*score, member), request.scores, reply));
     Ok(())
 }
 
 fn store(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, operation: Operation) -> CommandResult {
     let request = Request::parse(ctx, args.tail(2), Options::Store(operation))?;
-    let rows: CopiedRows = request.run(ctx, operation).into_iter().collect();
+    let mut rows = CopiedRows::default();
+    request.run(ctx, operation).iter().for_each(|(score, member)| rows.push(*score, member));
     replace(ctx, args.get(1), &rows)?;
     reply.integer(rows.len() as i64);
     Ok(())

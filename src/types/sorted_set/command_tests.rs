@@ -87,10 +87,10 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let options = ["", "CH", "NX CH", "XX CH", "GT CH", "LT", "XX GT CH", "NX"];
+    const OPTIONS: &[&str] = &["", "CH", "NX CH", "XX CH", "GT CH", "LT", "XX GT CH", "NX"];
     let limit = proptest::option::of((-1i64..12, -2i64..12));
     prop_oneof![
-        6 => (proptest::sample::select(&options[..]), pairs()).prop_map(|(o, p)| Step::Add(o, p)),
+        6 => (proptest::sample::select(OPTIONS), pairs()).prop_map(|(o, p)| Step::Add(o, p)),
         2 => (-6i64..6, 0u8..20).prop_map(|(n, m)| Step::Increment(n, format!("m{m:02}"))),
         2 => pairs().prop_map(Step::Remove),
         1 => (-12i64..12, -12i64..12).prop_map(|(a, b)| Step::RemoveRanks(a, b)),

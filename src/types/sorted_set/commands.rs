@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use crate::command::options::is;
+use crate::command::picked::Picked;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
@@ -125,16 +124,18 @@ pub(super) fn zrevrank(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 
 pub(super) fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.get(1);
-    let mut members = SmallVec::<[&[u8]; 8]>::new();
+    let mut picked = Picked::default();
     if let Some(set) = set_to_change(ctx, key)? {
-        members.extend(args.tail(2).iter().filter(|member| set.score(member).is_some()));
-        members.sort_unstable();
-        members.dedup();
+        for member in args.tail(2).iter() {
+            if set.score(member).is_some() && !picked.contains(member) {
+                picked.push(member);
+            }
+        }
     }
-    if !members.is_empty() {
-        ctx.apply(key, Op::SortedSet(SortedSetOp::Remove { members: members[..].into() }))?;
+    if !picked.is_empty() {
+        ctx.apply(key, Op::SortedSet(SortedSetOp::Remove { members: picked.items().into() }))?;
     }
-    reply.integer(members.len() as i64);
+    reply.integer(picked.len() as i64);
     Ok(())
 }
 

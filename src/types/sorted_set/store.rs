@@ -39,14 +39,6 @@ impl CopiedRows {
     }
 }
 
-impl<'a> FromIterator<(f64, &'a [u8])> for CopiedRows {
-    fn from_iter<I: IntoIterator<Item = (f64, &'a [u8])>>(rows: I) -> Self {
-        let mut copied = Self::default();
-        rows.into_iter().for_each(|(score, member)| copied.push(score, member));
-        copied
-    }
-}
-
 /// Replaces whatever is at a key by a sorted set of these members; by nothing if there are none.
 pub fn replace(ctx: &mut Ctx<'_>, key: &[u8], rows: &CopiedRows) -> CommandResult {
     ctx.delete(key)?;

@@ -75,9 +75,7 @@ fn draw_one<'s>(set: &'s SortedSet, prng: &mut Prng) -> Row<'s> {
 
 pub(super) fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let draw = if args.len() > 2 { Some(Draw::parse(args)?) } else { None };
-    let id = ctx.server.clock.random_id().map_err(|e| CommandError::owned(format!("ERR {e}")))?;
-    let (seed, _) = id.split_first_chunk::<8>().expect("an id has sixteen bytes");
-    let mut prng = Prng::new(u64::from_le_bytes(*seed));
+    let mut prng = ctx.random()?;
     match (ctx.sorted_set(args.get(1))?, draw) {
         (None, None) => reply.null(),
         (None, Some(_)) => reply.array(0),

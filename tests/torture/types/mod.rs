@@ -3,6 +3,7 @@
 mod hashes;
 mod keys;
 mod lists;
+mod sets;
 mod sorted_sets;
 mod strings;
 
@@ -17,5 +18,6 @@ pub const TYPES: &[Type] = &[
     Type { name: "strings", lines: strings::LINES },
     Type { name: "lists", lines: lists::LINES },
     Type { name: "hashes", lines: hashes::LINES },
+    Type { name: "sets", lines: sets::LINES },
     Type { name: "sorted-sets", lines: sorted_sets::LINES },
 ];

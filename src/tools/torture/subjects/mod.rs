@@ -5,6 +5,7 @@
 mod counters;
 mod hashes;
 mod lists;
+mod sets;
 mod sorted_sets;
 mod strings;
 
@@ -94,6 +95,7 @@ subjects! {
     counters: Counters(counters::Counters), 4;
     hashes: Hashes(hashes::Hashes), 4;
     lists: Lists(lists::Lists), 5;
+    sets: Sets(sets::Sets), 5;
     sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
 }
 
