@@ -63,6 +63,7 @@ pub fn registry() -> command::registry::Registry {
         types::key::commands::COMMANDS,
         types::list::commands::COMMANDS,
         types::set::commands::COMMANDS,
+        types::sorted_set::commands::COMMANDS,
         types::string::commands::COMMANDS,
     ])
 }

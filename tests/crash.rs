@@ -112,6 +112,16 @@ fn command() -> impl Strategy<Value = Vec<String>> {
         "HGETALL K",
         "LRANGE K 0 -1",
         "BLPOP K 0",
+        "ZADD K N V",
+        "ZADD K N a N b 3 V",
+        "ZINCRBY K N V",
+        "ZREM K a V",
+        "ZREMRANGEBYSCORE K 0 N",
+        "ZPOPMAX K 2",
+        "ZUNIONSTORE O 2 K O",
+        "ZRANGESTORE O K 0 1",
+        "ZRANGE K 0 -1 WITHSCORES",
+        "BZPOPMIN K 0",
     ]);
     (lines, key(), key(), value(), 0i64..100)
         .prop_map(move |(line, key, other, value, number)| words(line, key, other, value, number))

@@ -18,7 +18,7 @@ use super::resp_reply::read_all;
 const SESSIONS: usize = 3;
 /// More would let repeated doubling (APPEND of a list of itself) decide how long a run takes.
 const COMMANDS_MAX: usize = 40;
-const KEYS: &[&[u8]] = &[b"a", b"b", b"{a}2", b"", b"\xff\x00", b"list", b"hash", b"set"];
+const KEYS: &[&[u8]] = &[b"a", b"b", b"{a}2", b"", b"\xff\x00", b"list", b"hash", b"set", b"zset"];
 const NUMBERS: &[&str] = &[
     "0",
     "1",
@@ -57,8 +57,30 @@ const NUMBERS: &[&str] = &[
     "u64",
     "#3",
 ];
-const WORDS: &[&str] =
-    &["*", "", "string", "GET", "SET", "a*", "[", "LEFT", "RIGHT", "FIELDS", "XX", "NX", "HELP", "COUNT"];
+const WORDS: &[&str] = &[
+    "*",
+    "",
+    "string",
+    "GET",
+    "SET",
+    "a*",
+    "[",
+    "LEFT",
+    "RIGHT",
+    "FIELDS",
+    "XX",
+    "NX",
+    "HELP",
+    "COUNT",
+    "MIN",
+    "MAX",
+    "[a",
+    "(1",
+    "-",
+    "+",
+    "WITHSCORES",
+    "BYSCORE",
+];
 /// What chance seldom puts together: values of each type, transactions, RESP3.
 const COMMON: &[&str] = &[
     "MULTI",
@@ -68,6 +90,7 @@ const COMMON: &[&str] = &[
     "HSET hash f v g 1",
     "HPEXPIRE hash 100 FIELDS 1 f",
     "SADD set 1 2 7 x",
+    "ZADD zset 1 x 2.5 y inf z 0 a",
     "SET a 12 PX 100",
     "SELECT 1",
 ];

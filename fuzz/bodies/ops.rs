@@ -9,6 +9,7 @@ use duramen::keyspace::{Keyspace, ReplayError};
 use duramen::types::hash::value::HashOp;
 use duramen::types::list::value::ListOp;
 use duramen::types::set::value::SetOp;
+use duramen::types::sorted_set::value::SortedSetOp;
 use duramen::types::string::value::StringOp;
 
 const DATABASES: u32 = 4;
@@ -77,6 +78,7 @@ fn is_far(op: &AnyOp<'_>) -> bool {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let (one, two): (&[&[u8]], &[&[u8]]) = (&[b"f"], &[b"f", b"v"]);
+    let rows: &[(f64, &[u8])] = &[(f64::NEG_INFINITY, b"a"), (-0.0, b"b"), (2.0, b"")];
     let ops = [
         Op::String(StringOp::Set { value: b"12", expire_at: Some(1 << 40) }),
         Op::String(StringOp::Append { bytes: b"abc" }),
@@ -100,6 +102,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::List(ListOp::Set { index: 0, element: b"7" }),
         Op::List(ListOp::Remove { count: -1, element: b"e" }),
         Op::List(ListOp::Trim { start: 0, len: 1 }),
+        Op::Delete,
+        Op::SortedSet(SortedSetOp::Set { score: 1.5, member: b"f" }),
+        Op::SortedSet(SortedSetOp::SetMany { rows: rows.into() }),
+        Op::SortedSet(SortedSetOp::Remove { members: one.into() }),
+        Op::SortedSet(SortedSetOp::RemoveRange { start: 1, len: 1 }),
     ];
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     let (mut all, mut split) = (vec![0], vec![1]);

@@ -7,6 +7,7 @@ pub mod backups;
 pub mod clients;
 pub mod context;
 pub mod keys;
+pub mod many_keys;
 pub mod options;
 pub mod picked;
 pub mod registry;

@@ -79,7 +79,7 @@ pub enum ScanExtra {
     Type,
     /// HSCAN.
     NoValues,
-    /// SSCAN.
+    /// SSCAN, ZSCAN.
     Nothing,
 }
 

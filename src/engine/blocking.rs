@@ -176,6 +176,7 @@ fn is_ready(ctx: &mut Ctx<'_>, db: u32, key: &[u8], group: Group) -> bool {
     let kind = ctx.entry_in(db, key).map(|entry| entry.kind());
     match group {
         Group::List => kind == Some(Kind::List),
+        Group::SortedSet => kind == Some(Kind::SortedSet),
         _ => kind.is_some(),
     }
 }

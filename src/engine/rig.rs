@@ -172,6 +172,11 @@ impl Rig {
         crate::keyspace::digest::describe(&store.keyspace)
     }
 
+    /// The ops that the last command made.
+    pub fn last_ops(&self) -> &[u8] {
+        &self.transaction.body
+    }
+
     /// Lets the log do all its pending work.
     pub fn settle(&self) {
         let store = self.server.store.get().expect("the rig opened it");

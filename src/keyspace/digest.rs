@@ -206,6 +206,8 @@ mod tests {
         assert_eq!(after(&["RPUSH l a b c"]), after(&["LPUSH l c b x", "LSET l 0 a"]));
         assert_eq!(after(&["SET a 1 PXAT 1800000000000"]), after(&["SET a 1", "PEXPIREAT a 1800000000000"]));
         assert_eq!(after(&["SADD s 2 1"]), after(&["SADD s 1 x 2", "SREM s x"]));
+        assert_eq!(after(&["ZADD z 1 a 2 b"]), after(&["ZADD z 2 b 5 a 7 x", "ZADD z 1 a", "ZPOPMAX z"]));
+        assert_eq!(after(&["ZADD z 0 a"]), after(&["ZADD z -0 a"]));
         // As a table, for the length of a field that is gone.
         let long = format!("HSET h f {}", "x".repeat(100));
         assert_eq!(after(&[&long, "HSET h f 1 g 2"]), after(&["HSET h g 2 f 1"]));
@@ -238,6 +240,11 @@ mod tests {
             &["SADD a 1 2"],
             &["SADD a 12"],
             &["SADD a 1 2", "PEXPIREAT a 1800000000000"],
+            &["ZADD a 1 2"],
+            &["ZADD a 2 1"],
+            &["ZADD a 1 1 2 2"],
+            &["ZADD a 1 2 2 1"],
+            &["ZADD a 1 2", "PEXPIREAT a 1800000000000"],
             &["SET a 1", "SET b 1"],
         ];
         let mut seen = BTreeMap::new();

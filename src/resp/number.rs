@@ -99,19 +99,19 @@ fn scan_f64(text: &[u8]) -> Option<ScannedDouble> {
 /// Longest text that [`put_f64`] appends: sign, 17 digits, point, exponent, or `0.000000` before the digits.
 pub const F64_TEXT_LEN_MAX: usize = 32;
 
-/// Appends a double as Redis 7.2 replies it: the shortest digits that read back to the same double; whole numbers below
-/// 2^52 in full; exponents only where they are shorter (`1e+20`, `1.5e-7`); `inf`, `-inf`, `nan`; `-0` for negative zero.
+/// Appends a double as Redis 7.2 replies it: the shortest digits that read back to the same double; whole numbers up to
+/// 2^62 in full; exponents only where they are shorter (`1e+20`, `1.5e-7`); `inf`, `-inf`, `nan`; `-0` for negative zero.
 ///
 /// Redis 7.0 always printed 17 significant digits here (`0.10000000000000001`).
 pub fn put_f64(out: &mut Vec<u8>, value: f64) {
-    const WHOLE_LIMIT: f64 = 4_503_599_627_370_496.0; // 2^52
+    const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0; // 2^62
     if value.is_nan() {
         out.extend_from_slice(b"nan");
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
     } else if value == 0.0 {
         out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
-    } else if value.abs() < WHOLE_LIMIT && value.trunc() == value {
+    } else if value.abs() <= WHOLE_MAX && value.trunc() == value {
         out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
     } else {
         put_shortest(out, value);
@@ -308,7 +308,10 @@ mod tests {
             (0.1, "0.1"),
             (10.6, "10.6"),
             (1e15, "1000000000000000"),
-            (1e16, "1e+16"),
+            (1e16, "10000000000000000"),
+            (-4e18, "-4000000000000000000"),
+            (4611686018427387904.0, "4611686018427387904"),
+            (5e18, "5e+18"),
             (1e20, "1e+20"),
             (12345678901234567.0, "12345678901234568"),
             (1.5e-7, "1.5e-7"),

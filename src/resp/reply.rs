@@ -217,9 +217,22 @@ impl<'a> Reply<'a> {
             put_f64(self.out, value);
             return self.line_end();
         }
-        let mut text = Vec::with_capacity(F64_TEXT_LEN_MAX);
-        put_f64(&mut text, value);
-        self.bulk(&text);
+        self.bulk_double(value);
+    }
+
+    /// A double as a bulk string in both versions.
+    pub fn bulk_double(&mut self, value: f64) {
+        if self.out.len() > self.len_max {
+            return;
+        }
+        self.out.reserve(F64_TEXT_LEN_MAX + 24);
+        let start = self.out.len();
+        put_f64(self.out, value);
+        let end = self.out.len();
+        self.count(b'$', end - start);
+        let header_len = self.out.len() - end;
+        self.out[start..].rotate_right(header_len);
+        self.line_end();
     }
 
     pub fn boolean(&mut self, value: bool) {

@@ -21,6 +21,7 @@ use crate::snapshot::writer::FileWriter;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
 use crate::types::set::value::SetOp;
+use crate::types::sorted_set::value::SortedSetOp;
 use crate::types::string::value::StringOp;
 
 const SEED: u64 = 99;
@@ -208,7 +209,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..66, 0..DATABASES, any::<u8>(), any::<u8>());
+    let step = (0u8..82, 0..DATABASES, any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, db, key, number)| Step { what, db, key, number }), 0..150)
 }
 
@@ -224,6 +225,7 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
     let pair: [&[u8]; 2] = [&field, &long];
     let number_text = (number % 5).to_string();
     let members: [&[u8]; 2] = [number_text.as_bytes(), &field];
+    let rows: [(f64, &[u8]); 2] = [(-1.5, &long), (f64::INFINITY, &field)];
     let (index, at) = (u64::from(number % 3), u64::from(number) + 1);
     let side = if number.is_multiple_of(2) { Side::Left } else { Side::Right };
     then(match step.what {
@@ -247,11 +249,15 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         51 => Op::Hash(HashOp::set_keep_ttl(&pair[..])),
         52..=53 => Op::Hash(HashOp::remove(&pair[..1])),
         54..=56 => Op::Hash(HashOp::expire(at, &pair[..1])),
+        57..=59 => Op::Hash(HashOp::persist(&pair[..1])),
         60..=62 => Op::Set(SetOp::add(&members[..])),
         63 => Op::Set(SetOp::add(&members[..1])),
         64 => Op::Set(SetOp::remove(&pair[..1])),
         65 => Op::Set(SetOp::remove(&members[..1])),
-        _ => Op::Hash(HashOp::persist(&pair[..1])),
+        66..=70 => Op::SortedSet(SortedSetOp::Set { score: f64::from(number), member: &field }),
+        71..=74 => Op::SortedSet(SortedSetOp::SetMany { rows: rows[..].into() }),
+        75..=78 => Op::SortedSet(SortedSetOp::Remove { members: (&pair[..1]).into() }),
+        _ => Op::SortedSet(SortedSetOp::RemoveRange { start: index, len: index }),
     });
 }
 

@@ -150,6 +150,123 @@ def fixed_window_rate_limit():
         assert connection.ttl(f"limit:{worker}") > 0, f"limit:{worker} never ends: the transaction was torn"
 
 
+def sliding_window_rate_limit():
+    """5: a sorted set of the times of requests; those that left the window are removed in the same transaction."""
+    window = 50
+    attempted, acknowledged = [0] * WORKERS, [[] for _ in range(WORKERS)]
+
+    def step(connection, worker, n):
+        key = f"window:{worker}"
+        attempted[worker] = n
+        pipeline = connection.pipeline(transaction=True)
+        pipeline.zremrangebyscore(key, "-inf", n - window)
+        pipeline.zadd(key, {f"request-{n}": n})
+        pipeline.zcard(key)
+        pipeline.expire(key, 5000)
+        _, added, count, _ = pipeline.execute()
+        assert added == 1 and 1 <= count <= window, f"{count} requests within {window}"
+        acknowledged[worker].append(n)
+
+    Load(step).run_through_crash()
+    connection = client()
+    for worker in range(WORKERS):
+        found = {member: score for member, score in connection.zrange(f"window:{worker}", 0, -1, withscores=True)}
+        assert all(member == f"request-{int(score)}" for member, score in found.items()), "a score of another request"
+        last = attempted[worker]
+        missing = [n for n in acknowledged[worker] if n > last - window and f"request-{n}" not in found]
+        assert not missing, f"acknowledged requests are not counted: {missing[:5]}"
+        assert min(found.values()) > acknowledged[worker][-1] - window, "requests that had left the window are back"
+        assert connection.ttl(f"window:{worker}") > 0, "the window never ends: the transaction was torn"
+
+
+def delayed_jobs():
+    """12: jobs wait in a sorted set until they are due, then in one by priority that BZPOPMIN takes from."""
+    pushed, attempted, popped = set(), set(), []
+    broken_pops = [0]
+
+    def produce(connection, worker, n):
+        job = f"job-{worker}-{n}"
+        attempted.add(job)
+        # Every fourth is due at a time that never comes.
+        connection.zadd("delayed", {job: time.time() + (1_000_000 if n % 4 == 0 else 0.05 * (n % 3))})
+        pushed.add(job)
+
+    def move_due(connection, worker, n):
+        due = connection.zrangebyscore("delayed", "-inf", time.time(), start=0, num=20)
+        for job in due:
+            pipeline = connection.pipeline(transaction=True)
+            pipeline.zrem("delayed", job)
+            pipeline.zadd("ready", {job: int(job.rsplit("-", 1)[1]) % 5})
+            pipeline.execute()
+        if not due:
+            time.sleep(0.01)
+
+    def consume(connection, worker, n):
+        reply = connection.bzpopmin(["ready"], timeout=1)
+        if reply:
+            _, job, priority = reply
+            assert int(job.rsplit("-", 1)[1]) % 5 == priority, f"{job} has priority {priority}"
+            popped.append(job)
+
+    def consume_broke(worker, n):
+        broken_pops[0] += 1
+
+    consumers = [Load(move_due, workers=1), Load(consume, consume_broke, workers=2)]
+    for load in consumers:
+        for thread in load.threads:
+            thread.start()
+    Load(produce, workers=2).run_through_crash(before=400, after=200)
+    connection = client()
+
+    def idle():
+        return not connection.exists("ready") and connection.zcount("delayed", "-inf", time.time() + 1000) == 0
+
+    wait_until(lambda: any(load.failures for load in consumers) or idle(), "the queues run empty")
+    for load in consumers:
+        load.stop()
+    assert len(set(popped)) == len(popped), "a job was popped twice"
+    assert set(popped) <= attempted, "a job that nobody made"
+    late = {job for job in pushed if int(job.rsplit("-", 1)[1]) % 4 == 0}
+    waiting = set(connection.zrange("delayed", 0, -1))
+    assert late <= waiting <= attempted, f"lost before it was due: {sorted(late - waiting)[:5]}"
+    missing = pushed - late - set(popped)
+    assert len(missing) <= broken_pops[0], f"lost: {sorted(missing)[:5]}"
+
+
+def leaderboard():
+    """14: points are added up; ranks and the top ten are read at the same time."""
+    players = [f"player:{i}" for i in range(200)]
+    points, unknown = [dict() for _ in range(WORKERS)], [dict() for _ in range(WORKERS)]
+
+    def of(worker, n):
+        return players[(worker * 53 + n * n) % 200], n % 9 + 1
+
+    def step(connection, worker, n):
+        player, more = of(worker, n)
+        score = connection.zincrby("board", more, player)
+        points[worker][player] = points[worker].get(player, 0) + more
+        assert score >= points[worker][player], "points were lost"
+        if n % 10 == 0:
+            top = connection.zrevrange("board", 0, 9, withscores=True)
+            assert [s for _, s in top] == sorted((s for _, s in top), reverse=True), f"not in order: {top}"
+            assert connection.zrevrank("board", player) is not None, "a player with points has a rank"
+
+    def broke(worker, n):
+        player, more = of(worker, n)
+        unknown[worker][player] = unknown[worker].get(player, 0) + more
+
+    Load(step, broke).run_through_crash()
+    connection = client()
+    board = connection.zrange("board", 0, -1, desc=True, withscores=True)
+    assert board == sorted(board, key=lambda row: (row[1], row[0]), reverse=True), "the board is in order"
+    for rank, (player, score) in enumerate(board):
+        least = sum(worker.get(player, 0) for worker in points)
+        most = least + sum(worker.get(player, 0) for worker in unknown)
+        assert least <= score <= most, f"{player} has {score}, not within {least}..{most}"
+        assert connection.zrevrank("board", player) == rank, f"{player} is not at rank {rank}"
+    assert {player for worker in points for player in worker} <= {player for player, _ in board}, "a player is gone"
+
+
 def session_store():
     """8: sessions as hashes and as JSON strings; nobody is logged out."""
     hashes, strings = {}, {}
@@ -268,7 +385,17 @@ def optimistic_transactions():
 
 
 def main():
-    for pattern in [cache_aside, fixed_window_rate_limit, session_store, list_queue, optimistic_transactions]:
+    patterns = [
+        cache_aside,
+        fixed_window_rate_limit,
+        sliding_window_rate_limit,
+        session_store,
+        list_queue,
+        delayed_jobs,
+        leaderboard,
+        optimistic_transactions,
+    ]
+    for pattern in patterns:
         client().flushall()
         try:
             pattern()

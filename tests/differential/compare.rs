@@ -32,11 +32,11 @@ pub fn class_of(command: &Words) -> Class {
         b"HGETALL" => Class::UnorderedPairs,
         // Elsewhere than at the beginning a cursor means something to one server only.
         b"SCAN" if command.get(1).is_some_and(|cursor| cursor == b"0") => Class::Scan,
-        b"HSCAN" | b"SSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
-        b"SCAN" | b"HSCAN" | b"SSCAN" => Class::Shape,
+        b"HSCAN" | b"SSCAN" | b"ZSCAN" if command.get(2).is_some_and(|cursor| cursor == b"0") => Class::Scan,
+        b"SCAN" | b"HSCAN" | b"SSCAN" | b"ZSCAN" => Class::Shape,
         // A key whose time is past counts until somebody meets it: when, is each server's own affair.
         b"DBSIZE" => Class::Shape,
-        b"RANDOMKEY" | b"HRANDFIELD" | b"SRANDMEMBER" | b"MEMORY" => Class::Shape,
+        b"RANDOMKEY" | b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"MEMORY" => Class::Shape,
         b"TTL" | b"EXPIRETIME" => Class::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Class::Milliseconds,
         b"OBJECT" if command.get(1).is_some_and(|sub| of_the_moment(sub)) => Class::Shape,
@@ -99,7 +99,7 @@ fn same_scan(command: &Words, oracle: &Value, ours: &Value) -> bool {
     let ([left_cursor, left], [right_cursor, right]) = (&left[..], &right[..]) else {
         return oracle == ours;
     };
-    let pairs = command[0].eq_ignore_ascii_case(b"HSCAN");
+    let pairs = [&b"HSCAN"[..], b"ZSCAN"].iter().any(|name| command[0].eq_ignore_ascii_case(name));
     let distinct = |found: &Value| {
         let mut groups: Vec<_> =
             found.items().chunks(if pairs { 2 } else { 1 }).map(<[Value]>::to_vec).collect();

@@ -16,6 +16,9 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"OBJECT", b"ENCODING") if text(oracle) == b"hashtable" && text(ours) == b"intset" => Some(
             "a copy, and a set renamed into another slot, is made anew: of integers that are left alone, as an intset",
         ),
+        (b"OBJECT", b"ENCODING") if text(oracle) == b"skiplist" && text(ours) == b"listpack" => Some(
+            "a copy, and a sorted set renamed into another slot, is made anew: of few members, as a listpack",
+        ),
         (b"OBJECT", b"ENCODING")
             if matches!(text(oracle), b"raw" | b"embstr") && matches!(text(ours), b"embstr" | b"int") =>
         {
@@ -26,6 +29,12 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"BITCOUNT" | b"BITPOS", _) if is_complaint(ours) => {
             Some("since Redis 7.2 arguments are checked before the key is looked up")
         }
+        (b"ZRANK" | b"ZREVRANK", _) if text(oracle).starts_with(b"ERR wrong number of arguments") => {
+            Some("since Redis 7.2 a rank can be asked for WITHSCORE")
+        }
+        (name, _) if name.starts_with(b"Z") && unsigned_zeros(oracle) == unsigned_zeros(ours) => Some(
+            "Redis keeps the sign of a zero in large sorted sets, and not in small ones; Duramen never does",
+        ),
         (b"LPOS", _) if text(ours).starts_with(b"ERR value is out of range, value must between -92233") => {
             Some("since Redis 7.2 the smallest integer is no RANK: it has no opposite")
         }
@@ -42,6 +51,15 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
 fn is_complaint(reply: &Value) -> bool {
     let about: [&[u8]; 2] = [b"ERR syntax error", b"ERR value is not an integer or out of range"];
     about.contains(&text(reply))
+}
+
+fn unsigned_zeros(reply: &Value) -> Value {
+    match reply {
+        Value::Bulk(text) if text == b"-0" => Value::bulk("0"),
+        Value::Double(text) if text == b"-0" => Value::Double(b"0".to_vec()),
+        Value::Array(items) => Value::Array(items.iter().map(unsigned_zeros).collect()),
+        other => other.clone(),
+    }
 }
 
 fn text(value: &Value) -> &[u8] {

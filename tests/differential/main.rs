@@ -16,6 +16,7 @@ mod known;
 mod lists;
 mod make;
 mod sets;
+mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
@@ -37,6 +38,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("hashes", 8, hashes::command),
     ("lists", 9, lists::command),
     ("sets", 10, sets::command),
+    ("sorted_sets", 12, sorted_sets::command),
     ("keys", 8, keys::command),
     ("transactions", 3, transactions::command),
 ];
@@ -158,7 +160,11 @@ impl Pair {
         for &(weight, generator) in &self.generators {
             if at < weight {
                 let command = generator(&mut self.make);
-                return self.make.disturbed(command);
+                return if std::mem::take(&mut self.make.plain) {
+                    command
+                } else {
+                    self.make.disturbed(command)
+                };
             }
             at -= weight;
         }
@@ -178,6 +184,7 @@ impl Pair {
                 "list" => words(&["LRANGE", key, "0", "-1"]),
                 "hash" => words(&["HGETALL", key]),
                 "set" => words(&["SMEMBERS", key]),
+                "zset" => words(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
                 _ => continue,
             };
             for command in [command, words(&["TTL", key])] {

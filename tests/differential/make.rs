@@ -27,6 +27,8 @@ pub struct Make {
     pub random: Random,
     /// The connection is inside MULTI, where blocking commands don't block.
     pub in_multi: bool,
+    /// The command that was just made must stay as it is.
+    pub plain: bool,
 }
 
 /// A command line from words of any kind of text.
@@ -37,7 +39,7 @@ macro_rules! line {
 
 impl Make {
     pub fn seeded(seed: u64) -> Self {
-        Self { random: Random::seeded(seed), in_multi: false }
+        Self { random: Random::seeded(seed), in_multi: false, plain: false }
     }
 
     pub fn key(&mut self) -> String {

@@ -1,11 +1,12 @@
 //! The list commands that wait until there is an element: they look first, and wait if there is none. They are run again from
 //! the start when one of the keys becomes a list.
 
+use crate::command::many_keys::ManyKeys;
 use crate::command::options::timeout_ms;
 use crate::command::{Args, CommandResult, Ctx, Nil};
 use crate::resp::Reply;
 
-use super::commands::{ManyKeys, list_to_change, move_element, pop_op, side};
+use super::commands::{list_to_change, move_element, pop_first, pop_op, side};
 use super::value::Side;
 
 fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, side: Side) -> CommandResult {
@@ -65,9 +66,9 @@ pub(super) fn brpoplpush(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_
 
 pub(super) fn blmpop(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     // Redis reports a bad time-out last.
-    let many = ManyKeys::parse(args.tail(2))?;
+    let many = ManyKeys::parse(args.tail(2), side)?;
     let timeout_ms = timeout_ms(args.get(1))?;
-    if !many.pop(ctx, reply)? {
+    if !pop_first(&many, ctx, reply)? {
         ctx.wait_for(many.keys(), timeout_ms, Nil::Array, reply);
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::command::many_keys::ManyKeys;
 use crate::command::options::{clamp_range, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
@@ -355,63 +356,28 @@ pub(super) fn rpoplpush(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>
     Ok(())
 }
 
-/// `numkeys key ... LEFT|RIGHT [COUNT count]`: what LMPOP and BLMPOP share.
-pub(super) struct ManyKeys<'a> {
-    /// From the number of keys on.
-    args: Args<'a>,
-    numkeys: usize,
-    side: Side,
-    count: i64,
-}
-
-impl<'a> ManyKeys<'a> {
-    /// `args` begins with the number of keys.
-    pub fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let positive = |arg: &[u8], error: &'static str| {
-            parse_i64(arg).filter(|&value| value > 0).ok_or(CommandError::new(error))
-        };
-        let numkeys = positive(args.get(0), "ERR numkeys should be greater than 0")?;
-        let numkeys =
-            usize::try_from(numkeys).ok().filter(|&n| n < args.len() - 1).ok_or(CommandError::SYNTAX)?;
-        let side = side(args.get(numkeys + 1))?;
-        let options = args.tail(numkeys + 2);
-        let count = match options.len() {
-            0 => 1,
-            _ if !is(options.get(0), "count") || options.len() == 1 => return Err(CommandError::SYNTAX),
-            given => {
-                let count = positive(options.get(1), "ERR count should be greater than 0")?;
-                if given > 2 {
-                    return Err(CommandError::SYNTAX);
-                }
-                count
-            }
-        };
-        Ok(Self { args, numkeys, side, count })
-    }
-
-    pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.args.iter().skip(1).take(self.numkeys)
-    }
-
-    /// Pops from the first list that exists and replies; false, and no reply, if there is none.
-    pub fn pop(&self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<bool, CommandError> {
-        for key in self.keys() {
-            if !ctx.may_take_from(key) {
-                continue;
-            }
-            let Some(list) = list_to_change(ctx, key)? else { continue };
-            reply.array(2);
-            reply.bulk(key);
-            let popped = write_ends(list, self.side, self.count, reply);
-            ctx.apply(key, pop_op(self.side, popped))?;
-            return Ok(true);
+/// Pops from the first list that exists and replies; false, and no reply, if there is none.
+pub(super) fn pop_first(
+    many: &ManyKeys<'_, Side>,
+    ctx: &mut Ctx<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<bool, CommandError> {
+    for key in many.keys() {
+        if !ctx.may_take_from(key) {
+            continue;
         }
-        Ok(false)
+        let Some(list) = list_to_change(ctx, key)? else { continue };
+        reply.array(2);
+        reply.bulk(key);
+        let popped = write_ends(list, many.end, many.count, reply);
+        ctx.apply(key, pop_op(many.end, popped))?;
+        return Ok(true);
     }
+    Ok(false)
 }
 
 pub(super) fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if !ManyKeys::parse(args.tail(1))?.pop(ctx, reply)? {
+    if !pop_first(&ManyKeys::parse(args.tail(1), side)?, ctx, reply)? {
         reply.null_array();
     }
     Ok(())

@@ -2,7 +2,8 @@
 //
 //   connect() -> connection, close(connection), isBroken(error)
 //   call: get set setEx del unlink ttl pExpireTime incrWithLimit hSet hGetAll expire mGet scan lPush rPush brPop blMove
-//         lRem lRange exists transfer flushAll
+//         lRem lRange exists transfer flushAll slide zAdd zIncrBy zRevRank zRevRange(top, [member, score]s) zRangeByScore
+//         moveDue bzPopMin
 //
 // A command is acknowledged, refused before it was sent, or of unknown outcome because the connection broke.
 
@@ -214,6 +215,110 @@ async function listQueue(adapter) {
   await adapter.close(connection);
 }
 
+// A sorted set of the times of requests; those that left the window are removed in the same transaction.
+async function slidingWindowRateLimit(adapter) {
+  const window = 50;
+  const attempted = Array(WORKERS).fill(0);
+  const acknowledged = Array.from({ length: WORKERS }, () => []);
+  const step = async (connection, worker, n) => {
+    attempted[worker] = n;
+    const count = await adapter.slide(connection, `window:${worker}`, n, window, `request-${n}`);
+    check(count >= 1 && count <= window, `${count} requests within ${window}`);
+    acknowledged[worker].push(n);
+  };
+  await new Load(adapter, step).runThroughCrash();
+  const connection = await adapter.connect();
+  for (let worker = 0; worker < WORKERS; worker++) {
+    const found = new Map(await adapter.zRevRange(connection, `window:${worker}`, -1));
+    check([...found].every(([member, score]) => member === `request-${score}`), 'a score of another request');
+    const counted = acknowledged[worker].filter(n => n > attempted[worker] - window);
+    check(counted.every(n => found.has(`request-${n}`)), 'an acknowledged request is not counted');
+    const cut = acknowledged[worker].at(-1) - window;
+    check(Math.min(...found.values()) > cut, 'requests that had left the window are back');
+    check((await adapter.ttl(connection, `window:${worker}`)) > 0, 'the transaction was torn');
+  }
+  await adapter.close(connection);
+}
+
+// Jobs wait in a sorted set until they are due, then in one by priority that BZPOPMIN takes from.
+async function delayedJobs(adapter) {
+  const pushed = new Set();
+  const attempted = new Set();
+  const popped = [];
+  let brokenPops = 0;
+  const number = job => Number(job.split('-')[2]);
+  const produce = async (connection, worker, n) => {
+    const job = `job-${worker}-${n}`;
+    attempted.add(job);
+    // Every fourth is due at a time that never comes.
+    await adapter.zAdd(connection, 'delayed', Date.now() + (n % 4 === 0 ? 1e9 : 50 * (n % 3)), job);
+    pushed.add(job);
+  };
+  const moveDue = async connection => {
+    const due = await adapter.zRangeByScore(connection, 'delayed', '-inf', Date.now(), 20);
+    for (const job of due) await adapter.moveDue(connection, 'delayed', 'ready', job, number(job) % 5);
+    if (due.length === 0) await pause(10);
+  };
+  const consume = async connection => {
+    const taken = await adapter.bzPopMin(connection, 'ready', 1);
+    if (taken === null) return;
+    check(number(taken[0]) % 5 === taken[1], `${taken[0]} has priority ${taken[1]}`);
+    popped.push(taken[0]);
+  };
+  const consumers = [
+    new Load(adapter, moveDue, { workers: 1 }),
+    new Load(adapter, consume, { unknown: () => brokenPops++, workers: 2 }),
+  ];
+  consumers.forEach(load => load.start());
+  await new Load(adapter, produce, { workers: 2 }).runThroughCrash(400, 200);
+  const connection = await adapter.connect();
+  const idle = async () =>
+    consumers.some(load => load.failure) ||
+    ((await adapter.exists(connection, ['ready'])) === 0 &&
+      (await adapter.zRangeByScore(connection, 'delayed', '-inf', Date.now() + 1000, 1)).length === 0);
+  await waitUntil(idle, 'the queues run empty');
+  for (const load of consumers) await load.stop();
+  check(new Set(popped).size === popped.length, 'a job was popped twice');
+  check(popped.every(job => attempted.has(job)), 'a job that nobody made');
+  const waiting = new Map(await adapter.zRevRange(connection, 'delayed', -1));
+  const taken = new Set(popped);
+  const late = [...pushed].filter(job => number(job) % 4 === 0);
+  check(late.every(job => waiting.has(job)), 'a job was lost before it was due');
+  const missing = [...pushed].filter(job => number(job) % 4 !== 0 && !taken.has(job));
+  check(missing.length <= brokenPops, `lost: ${missing.slice(0, 5)}`);
+  await adapter.close(connection);
+}
+
+// Points are added up; ranks and the top ten are read at the same time.
+async function leaderboard(adapter) {
+  const of = (worker, n) => [`player:${(worker * 53 + n * n) % 200}`, (n % 9) + 1];
+  const points = new Map();
+  const unknown = new Map();
+  const add = (map, [player, more]) => map.set(player, (map.get(player) ?? 0) + more);
+  const step = async (connection, worker, n) => {
+    const [player, more] = of(worker, n);
+    const score = await adapter.zIncrBy(connection, 'board', more, player);
+    add(points, [player, more]);
+    check(Number(score) >= more, 'points were lost');
+    if (n % 10 !== 0) return;
+    const top = await adapter.zRevRange(connection, 'board', 9);
+    check(top.every(([, score], at) => at === 0 || top[at - 1][1] >= score), 'the top ten are in order');
+    check((await adapter.zRevRank(connection, 'board', player)) !== null, 'a player with points has a rank');
+  };
+  await new Load(adapter, step, { unknown: (worker, n) => add(unknown, of(worker, n)) }).runThroughCrash();
+  const connection = await adapter.connect();
+  const board = await adapter.zRevRange(connection, 'board', -1);
+  for (const [rank, [player, score]] of board.entries()) {
+    const least = points.get(player) ?? 0;
+    const most = least + (unknown.get(player) ?? 0);
+    check(least <= score && score <= most, `${player} has ${score}, not within ${least}..${most}`);
+    check((await adapter.zRevRank(connection, 'board', player)) === rank, `${player} is not at rank ${rank}`);
+  }
+  const players = new Set(board.map(([player]) => player));
+  check([...points.keys()].every(player => players.has(player)), 'a player is gone');
+  await adapter.close(connection);
+}
+
 async function optimisticTransactions(adapter, redis) {
   const accounts = [0, 1, 2, 3, 4].map(i => `account:${i}`);
   for (const account of accounts) await adapter.set(redis, account, '1000', 100_000);
@@ -239,7 +344,17 @@ async function optimisticTransactions(adapter, redis) {
 }
 
 export async function main(adapter) {
-  for (const pattern of [cacheAside, fixedWindowRateLimit, sessionStore, listQueue, optimisticTransactions]) {
+  const patterns = [
+    cacheAside,
+    fixedWindowRateLimit,
+    slidingWindowRateLimit,
+    sessionStore,
+    listQueue,
+    delayedJobs,
+    leaderboard,
+    optimisticTransactions,
+  ];
+  for (const pattern of patterns) {
     const redis = await adapter.connect();
     await adapter.flushAll(redis);
     try {

@@ -65,5 +65,26 @@ await main({
     results(replies);
     return true;
   },
+  async slide(client, key, now, window, member) {
+    const [, , count] = results(
+      await client.multi().zremrangebyscore(key, '-inf', now - window).zadd(key, now, member).zcard(key).expire(key, 5000).exec(),
+    );
+    return count;
+  },
+  zAdd: (client, key, score, member) => client.zadd(key, score, member),
+  zIncrBy: (client, key, by, member) => client.zincrby(key, by, member),
+  zRevRank: (client, key, member) => client.zrevrank(key, member),
+  async zRevRange(client, key, stop) {
+    const flat = await client.zrevrange(key, 0, stop, 'WITHSCORES');
+    return Array.from({ length: flat.length / 2 }, (_, at) => [flat[2 * at], Number(flat[2 * at + 1])]);
+  },
+  zRangeByScore: (client, key, min, max, most) => client.zrangebyscore(key, min, max, 'LIMIT', 0, most),
+  async moveDue(client, from, to, member, score) {
+    results(await client.multi().zrem(from, member).zadd(to, score, member).exec());
+  },
+  async bzPopMin(client, key, seconds) {
+    const reply = await client.bzpopmin(key, seconds);
+    return reply === null ? null : [reply[1], Number(reply[2])];
+  },
   flushAll: client => client.flushall(),
 });

@@ -57,5 +57,25 @@ await main({
       throw error;
     }
   },
+  async slide(client, key, now, window, member) {
+    const added = { score: now, value: member };
+    const [, , count] = await client.multi().zRemRangeByScore(key, '-inf', now - window).zAdd(key, added).zCard(key).expire(key, 5000).exec();
+    return count;
+  },
+  zAdd: (client, key, score, value) => client.zAdd(key, { score, value }),
+  zIncrBy: (client, key, by, member) => client.zIncrBy(key, by, member),
+  zRevRank: (client, key, member) => client.zRevRank(key, member),
+  async zRevRange(client, key, stop) {
+    const rows = await client.zRangeWithScores(key, 0, stop, { REV: true });
+    return rows.map(({ value, score }) => [value, score]);
+  },
+  zRangeByScore: (client, key, min, max, count) => client.zRangeByScore(key, min, max, { LIMIT: { offset: 0, count } }),
+  async moveDue(client, from, to, value, score) {
+    await client.multi().zRem(from, value).zAdd(to, { score, value }).exec();
+  },
+  async bzPopMin(client, key, seconds) {
+    const reply = await client.bzPopMin(key, seconds);
+    return reply === null ? null : [reply.value, reply.score];
+  },
   flushAll: client => client.flushAll(),
 });

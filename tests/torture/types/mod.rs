@@ -4,6 +4,7 @@ mod hashes;
 mod keys;
 mod lists;
 mod sets;
+mod sorted_sets;
 mod strings;
 
 /// Commands that log every op of a type, none of which is refused, however often they run one behind the other.
@@ -18,4 +19,5 @@ pub const TYPES: &[Type] = &[
     Type { name: "lists", lines: lists::LINES },
     Type { name: "hashes", lines: hashes::LINES },
     Type { name: "sets", lines: sets::LINES },
+    Type { name: "sorted-sets", lines: sorted_sets::LINES },
 ];

@@ -6,6 +6,7 @@ mod counters;
 mod hashes;
 mod lists;
 mod sets;
+mod sorted_sets;
 mod strings;
 
 use std::io;
@@ -95,6 +96,7 @@ subjects! {
     hashes: Hashes(hashes::Hashes), 4;
     lists: Lists(lists::Lists), 5;
     sets: Sets(sets::Sets), 5;
+    sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
