@@ -10,7 +10,9 @@
 
 mod bitmaps;
 mod compare;
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod known;
 mod lists;
@@ -35,6 +37,8 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("bitmaps", 5, bitmaps::command),
     ("hashes", 8, hashes::command),
     ("lists", 9, lists::command),
+    ("hyperloglogs", 5, hyperloglogs::command),
+    ("geo", 8, geo::command),
     ("keys", 8, keys::command),
     ("transactions", 3, transactions::command),
 ];
