@@ -68,6 +68,11 @@ const COMMON: &[&str] = &[
     "HSET hash f v g 1",
     "HPEXPIRE hash 100 FIELDS 1 f",
     "SET a 12 PX 100",
+    "PFADD a x y z",
+    "SETRANGE a 16 ~",
+    "PFDEBUG TODENSE a",
+    "GEOADD b 1 1 x 2 2 y 1 1 z",
+    "GEOSEARCH b FROMLONLAT 1 1 BYRADIUS 1e300 m",
     "SELECT 1",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.

@@ -89,7 +89,7 @@ impl Cell {
     }
 
     /// The cell some columns to the east and rows to the north; behind the last one comes the first.
-    pub const fn moved(self, east: i32, north: i32) -> Self {
+    pub fn moved(self, east: i32, north: i32) -> Self {
         let mask = (1u32 << self.step) - 1;
         let number = |number: u32, by: i32| match by {
             0 => number,

@@ -14,6 +14,7 @@ mod debug;
 mod dense;
 mod element;
 mod estimate;
+pub mod reading;
 mod registers;
 mod sparse;
 mod table;

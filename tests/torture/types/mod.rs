@@ -1,6 +1,7 @@
 //! What each type adds to the torture: one file with the commands that log each of its ops. [`TYPES`] is the one place to name it.
 
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod strings;
@@ -16,4 +17,5 @@ pub const TYPES: &[Type] = &[
     Type { name: "strings", lines: strings::LINES },
     Type { name: "lists", lines: lists::LINES },
     Type { name: "hashes", lines: hashes::LINES },
+    Type { name: "hyperloglogs", lines: hyperloglogs::LINES },
 ];

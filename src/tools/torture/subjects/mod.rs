@@ -4,6 +4,7 @@
 
 mod counters;
 mod hashes;
+mod hyperloglogs;
 mod lists;
 mod strings;
 
@@ -93,6 +94,7 @@ subjects! {
     counters: Counters(counters::Counters), 4;
     hashes: Hashes(hashes::Hashes), 4;
     lists: Lists(lists::Lists), 5;
+    hyperloglogs: HyperLogLogs(hyperloglogs::HyperLogLogs), 2;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
