@@ -92,6 +92,11 @@ const COMMON: &[&str] = &[
     "SADD set 1 2 7 x",
     "ZADD zset 1 x 2.5 y inf z 0 a",
     "SET a 12 PX 100",
+    "PFADD a x y z",
+    "SETRANGE a 16 ~",
+    "PFDEBUG TODENSE a",
+    "GEOADD b 1 1 x 2 2 y 1 1 z",
+    "GEOSEARCH b FROMLONLAT 1 1 BYRADIUS 1e300 m",
     "SELECT 1",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.

@@ -84,6 +84,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::String(StringOp::Append { bytes: b"abc" }),
         Op::String(StringOp::SetRange { offset: 5, bytes: b"xy" }),
         Op::String(StringOp::SetBit { offset: 77, bit: true }),
+        Op::String(StringOp::Splice { offset: 1, removed: 3, bytes: b"xyzzy" }),
         Op::String(StringOp::Replace { value: b"" }),
         Op::ExpireAt(1 << 41),
         Op::Persist,

@@ -59,6 +59,7 @@ impl Part {
                 let offset = usize::try_from(offset).map_err(|_| Misfit("offset over the address space"))?;
                 self.write_string(key, offset, bytes)
             }
+            StringOp::Splice { offset, removed, bytes } => self.splice_string(key, offset, removed, bytes),
             StringOp::SetBit { offset, bit } => {
                 let byte =
                     usize::try_from(offset / 8).map_err(|_| Misfit("offset over the address space"))?;
@@ -102,6 +103,34 @@ impl Part {
         }
         let entry = self.get_mut(key).expect("found or just inserted");
         entry.resize_string(end.max(len))[offset..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Puts bytes in the place of `removed` others, all of which must be there.
+    fn splice_string(
+        &mut self,
+        key: &KeyRef<'_>,
+        offset: u64,
+        removed: u64,
+        bytes: &[u8],
+    ) -> Result<(), Misfit> {
+        let old_len = self.string_len(key)?;
+        let tail = offset.checked_add(removed).filter(|&tail| tail <= old_len as u64);
+        let tail = tail.ok_or(Misfit("bytes to be replaced behind the end of a string"))? as usize;
+        // Within the string, so within the address space.
+        let offset = offset as usize;
+        let end = offset + bytes.len();
+        let len = end + (old_len - tail);
+        if len > STRING_MAX {
+            return Err(Misfit("string over the longest length"));
+        }
+        if len > old_len {
+            // Made longer first, then the tail moves back.
+            self.write_string(key, len, b"")?;
+        }
+        let Some(entry) = self.get_mut(key) else { return Ok(()) };
+        entry.resize_string(len.max(old_len)).copy_within(tail..old_len, end);
+        entry.resize_string(len)[offset..end].copy_from_slice(bytes);
         Ok(())
     }
 

@@ -10,7 +10,9 @@
 
 mod bitmaps;
 mod compare;
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod known;
 mod lists;
@@ -39,6 +41,8 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("lists", 9, lists::command),
     ("sets", 10, sets::command),
     ("sorted_sets", 12, sorted_sets::command),
+    ("hyperloglogs", 5, hyperloglogs::command),
+    ("geo", 8, geo::command),
     ("keys", 8, keys::command),
     ("transactions", 3, transactions::command),
 ];
