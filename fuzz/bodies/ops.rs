@@ -95,7 +95,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::Hash(HashOp::set_keep_ttl(two)),
         Op::Hash(HashOp::persist(one)),
         Op::Hash(HashOp::remove(one)),
-        Op::Set(SetOp::add(&[b"1", b"2"])),
+        Op::Set(SetOp::add(&[&b"1"[..], b"2"])),
         Op::Set(SetOp::add(two)),
         Op::Set(SetOp::remove(one)),
         Op::List(ListOp::Insert { index: 0, element: b"e" }),
