@@ -36,6 +36,8 @@ use crate::types::sorted_set::value::SortedSet;
 pub enum Nil {
     Bulk,
     Array,
+    /// The number 0.
+    Zero,
 }
 
 impl Nil {
@@ -43,6 +45,7 @@ impl Nil {
         match self {
             Self::Bulk => reply.null(),
             Self::Array => reply.null_array(),
+            Self::Zero => reply.integer(0),
         }
     }
 }

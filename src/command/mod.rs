@@ -8,6 +8,7 @@ pub mod clients;
 pub mod context;
 pub mod keys;
 pub mod options;
+pub mod page;
 pub mod registry;
 pub mod server;
 pub mod session;

@@ -15,6 +15,8 @@ mod keys;
 mod known;
 mod lists;
 mod make;
+mod payloads;
+mod sort;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
@@ -36,6 +38,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("hashes", 8, hashes::command),
     ("lists", 9, lists::command),
     ("keys", 8, keys::command),
+    ("sort", 5, sort::command),
     ("transactions", 3, transactions::command),
 ];
 
