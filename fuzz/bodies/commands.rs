@@ -68,6 +68,10 @@ const COMMON: &[&str] = &[
     "HSET hash f v g 1",
     "HPEXPIRE hash 100 FIELDS 1 f",
     "SET a 12 PX 100",
+    // Payloads whose sums happen to be text: a set and a sorted set.
+    "RESTORE set 0 \x02\x02\x04aaYG\x01b\x08\0T2/v,E`|",
+    "RESTORE zset 0 \x03\x02\x04aahc\x031.5\x01b\x012\x08\0b5a79ojj",
+    "SORT list ALPHA GET a* STORE set",
     "SELECT 1",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.
