@@ -12,6 +12,7 @@
 //!    types/*/commands.rs   the commands of a type stand beside the type
 //!    admin      commands about connections and the server
 //! 4  keyspace   slots, entries, `apply(op)`, expiry, the reply gate's LSN table
+//!    rdb        values in Redis' RDB format: read, written
 //! 3  types/*/value.rs      each type's structure, its ops and their codec
 //! 2  resp       request parser, reply writer: bytes only
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
@@ -37,6 +38,7 @@ pub mod long_double;
 pub mod mutation;
 pub mod prefetch;
 pub mod process;
+pub mod rdb;
 pub mod recovery;
 pub mod resp;
 pub mod server;

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("log", 2),
     ("config", 2),
     ("keyspace", 4),
+    ("rdb", 4),
     ("command", 5),
     ("recovery", 5),
     ("snapshot", 5),

@@ -78,6 +78,7 @@ fn is_far(op: &AnyOp<'_>) -> bool {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let (one, two): (&[&[u8]], &[&[u8]]) = (&[b"f"], &[b"f", b"v"]);
+    let integers: &[&[u8]] = &[b"1", b"2"];
     let rows: &[(f64, &[u8])] = &[(f64::NEG_INFINITY, b"a"), (-0.0, b"b"), (2.0, b"")];
     let ops = [
         Op::String(StringOp::Set { value: b"12", expire_at: Some(1 << 40) }),
@@ -95,7 +96,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::Hash(HashOp::set_keep_ttl(two)),
         Op::Hash(HashOp::persist(one)),
         Op::Hash(HashOp::remove(one)),
-        Op::Set(SetOp::add(&[&b"1"[..], b"2"])),
+        Op::Set(SetOp::add(integers)),
         Op::Set(SetOp::add(two)),
         Op::Set(SetOp::remove(one)),
         Op::List(ListOp::Insert { index: 0, element: b"e" }),

@@ -37,6 +37,8 @@ use crate::types::sorted_set::value::SortedSet;
 pub enum Nil {
     Bulk,
     Array,
+    /// The number 0.
+    Zero,
 }
 
 impl Nil {
@@ -44,6 +46,7 @@ impl Nil {
         match self {
             Self::Bulk => reply.null(),
             Self::Array => reply.null_array(),
+            Self::Zero => reply.integer(0),
         }
     }
 }

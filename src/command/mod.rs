@@ -9,6 +9,7 @@ pub mod context;
 pub mod keys;
 pub mod many_keys;
 pub mod options;
+pub mod page;
 pub mod picked;
 pub mod registry;
 pub mod server;

@@ -17,7 +17,9 @@ mod keys;
 mod known;
 mod lists;
 mod make;
+mod payloads;
 mod sets;
+mod sort;
 mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
@@ -44,6 +46,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("hyperloglogs", 5, hyperloglogs::command),
     ("geo", 8, geo::command),
     ("keys", 8, keys::command),
+    ("sort", 5, sort::command),
     ("transactions", 3, transactions::command),
 ];
 
