@@ -18,7 +18,7 @@
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  allocator, clock, codec, error, glob, mutation, prefetch, process   ground
+//! 0  allocator, clock, codec, error, glob, memory_gauge, mutation, prefetch, process   ground
 //! ```
 
 pub mod admin;
@@ -35,6 +35,7 @@ pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
+pub mod memory_gauge;
 pub mod mutation;
 pub mod prefetch;
 pub mod process;
@@ -45,6 +46,11 @@ pub mod server;
 pub mod snapshot;
 pub mod tools;
 pub mod types;
+
+/// Unit tests measure what the server would.
+#[cfg(all(test, feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Every command there is.
 pub fn registry() -> command::registry::Registry {

@@ -26,6 +26,8 @@ enum Step {
     Log(usize),
     PassMs(u64),
     Expire,
+    /// One key goes, as a policy has it.
+    Evict(&'static str),
     /// An orderly end and a start.
     Reopen,
     Kill,
@@ -149,6 +151,10 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (1usize..4).prop_map(Step::Log),
         4 => (1u64..400).prop_map(Step::PassMs),
         2 => Just(Step::Expire),
+        3 => prop::sample::select(vec![
+            "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+        ])
+        .prop_map(Step::Evict),
         1 => Just(Step::Reopen),
         1 => Just(Step::Kill),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(seed, garbage)| Step::Power(seed, garbage)),
@@ -314,6 +320,10 @@ impl History {
             Step::PassMs(ms) => self.rig.advance_ms(*ms),
             Step::Expire => {
                 self.rig.expire();
+                self.note_state();
+            }
+            Step::Evict(policy) => {
+                self.rig.evict_one(policy);
                 self.note_state();
             }
             Step::Reopen => {

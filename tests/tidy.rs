@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("long_double", 0),
     ("mutation", 0),
     ("prefetch", 0),
+    ("memory_gauge", 0),
     ("process", 0),
     ("disk", 1),
     ("resp", 2),

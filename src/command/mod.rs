@@ -8,6 +8,7 @@ pub mod clients;
 pub mod context;
 pub mod keys;
 pub mod many_keys;
+pub mod memory;
 pub mod options;
 pub mod page;
 pub mod picked;
