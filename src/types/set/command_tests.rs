@@ -349,7 +349,7 @@ proptest! {
         let mut model = Model::default();
         for (what, keys, count, numbers) in steps {
             let (a, b) = (keys[0], keys[1]);
-            let text = |n: &u32| if words && n % 3 == 0 { format!("w{n}") } else { n.to_string() };
+            let text = |n: &u32| if words && n.is_multiple_of(3) { format!("w{n}") } else { n.to_string() };
             let members: Vec<String> = numbers.iter().map(text).collect();
             let line = members.join(" ");
             let (command, expected) = match what {

@@ -26,15 +26,15 @@ impl Copied {
     }
 
     /// Calls `visit` with all members, as many at once as one op may hold.
-    pub fn for_each_op<E>(&self, mut visit: impl FnMut(&[&[u8]]) -> Result<(), E>) -> Result<(), E> {
-        in_ops(self.iter(), &mut visit)
+    pub fn for_each_op<E>(&self, visit: impl FnMut(&[&[u8]]) -> Result<(), E>) -> Result<(), E> {
+        in_ops(self.iter(), visit)
     }
 }
 
 /// Cuts members into slices of at most about [`REBUILD_BYTES`], or of one member.
 pub(super) fn in_ops<'a, E>(
     members: impl Iterator<Item = &'a [u8]>,
-    visit: &mut dyn FnMut(&[&[u8]]) -> Result<(), E>,
+    mut visit: impl FnMut(&[&[u8]]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut slice, mut bytes) = (Vec::new(), 0);
     for member in members {

@@ -64,6 +64,10 @@ impl Set {
         }
     }
 
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All members: integers kept as such in ascending order, those of another small set in the order in which they came.
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
         let (integers, table) = match &self.0 {
@@ -231,7 +235,7 @@ impl Collection for Set {
     }
 
     fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.is_empty()
     }
 
     fn rebuild(&self, emit: &mut dyn FnMut(SetOp<'_>)) {
@@ -246,7 +250,7 @@ impl Collection for Set {
             }
             Members::Strings(table) => {
                 let members = table.iter().map(|[member]| member.bytes);
-                let _: Result<(), Infallible> = in_ops(members, &mut |members| {
+                let _: Result<(), Infallible> = in_ops(members, |members| {
                     emit(SetOp::add(members));
                     Ok(())
                 });
