@@ -55,6 +55,7 @@ impl Large {
     pub fn set(&mut self, score: f64, member: &[u8]) {
         let hash = hash_of(member);
         let row = NewRow { score, member, hash };
+        self.root.prefetch(&self.leaves, &Bound::at_row(score, member));
         match self.leaves.find(hash, member) {
             None => self.len += 1,
             Some((id, at)) => {

@@ -10,6 +10,7 @@
 
 use std::cmp::Ordering;
 
+use crate::prefetch::{LINE, prefetch};
 use crate::types::packed::good_size;
 
 /// Most rows of a leaf.
@@ -18,6 +19,8 @@ pub const ROWS_MAX: usize = 64;
 pub const BYTES_MAX: usize = 4096;
 /// A row of more bytes has a leaf of its own. So the halves of a full leaf always have room for one row more.
 pub const ROW_BYTES_MAX: usize = BYTES_MAX / 4;
+/// Bytes asked for in advance: about as many cache lines as a processor waits for at a time.
+const PREFETCHED: usize = 24 * LINE;
 /// What a row costs beside its member.
 const ROW: usize = size_of::<f64>() + size_of::<u16>() + 1;
 /// In place of a leaf's number: there is none.
@@ -115,6 +118,12 @@ impl Leaf {
             && self.bytes.len() + other.bytes.len() <= BYTES_MAX / 4 * 3
             && !self.holds_large()
             && !other.holds_large()
+    }
+
+    /// Asks for all its memory at once; what reads it afterwards would wait for one piece after the other.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.bytes[..self.bytes.len().min(PREFETCHED)].iter().step_by(LINE).for_each(|byte| prefetch(byte));
     }
 
     const fn starts_at(&self) -> usize {

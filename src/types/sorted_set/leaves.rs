@@ -68,7 +68,11 @@ impl Leaves {
     /// The leaf of a member, and the row there.
     #[inline]
     pub fn find(&self, hash: u32, member: &[u8]) -> Option<(u32, usize)> {
-        self.index.leaves(hash).find_map(|id| Some((id, self.get(id).find(fingerprint(hash), member)?)))
+        self.index.leaves(hash).find_map(|id| {
+            let leaf = self.get(id);
+            leaf.prefetch();
+            Some((id, leaf.find(fingerprint(hash), member)?))
+        })
     }
 
     /// An empty leaf behind another, or the first of all.

@@ -69,6 +69,18 @@ impl Node {
         }
     }
 
+    /// Asks for the memory that the rows at a bound are read from, or written to.
+    pub fn prefetch(&self, leaves: &Leaves, bound: &Bound<'_>) {
+        let mut node = self;
+        loop {
+            let at = node.child_of(bound);
+            match &node.children {
+                Children::Leaves(ids) => return leaves.get(ids[at]).prefetch(),
+                Children::Nodes(nodes) => node = &nodes[at],
+            }
+        }
+    }
+
     /// The leaf of a rank below the length, and the row there.
     pub fn locate(&self, rank: usize) -> (u32, usize) {
         let (mut node, mut rest) = (self, rank);
