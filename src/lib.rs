@@ -12,12 +12,13 @@
 //!    types/*/commands.rs   the commands of a type stand beside the type
 //!    admin      commands about connections and the server
 //! 4  keyspace   slots, entries, `apply(op)`, expiry, the reply gate's LSN table
+//!    rdb        values in Redis' RDB format: read, written
 //! 3  types/*/value.rs      each type's structure, its ops and their codec
 //! 2  resp       request parser, reply writer: bytes only
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  allocator, clock, codec, error, glob, mutation, prefetch, process   ground
+//! 0  allocator, clock, codec, error, glob, memory_gauge, mutation, prefetch, process   ground
 //! ```
 
 pub mod admin;
@@ -34,15 +35,22 @@ pub mod hash;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;
+pub mod memory_gauge;
 pub mod mutation;
 pub mod prefetch;
 pub mod process;
+pub mod rdb;
 pub mod recovery;
 pub mod resp;
 pub mod server;
 pub mod snapshot;
 pub mod tools;
 pub mod types;
+
+/// Unit tests measure what the server would.
+#[cfg(all(test, feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Every command there is.
 pub fn registry() -> command::registry::Registry {
@@ -59,7 +67,9 @@ pub fn registry() -> command::registry::Registry {
         admin::snapshots::COMMANDS,
         engine::transactions::COMMANDS,
         types::bitmap::commands::COMMANDS,
+        types::geo::commands::COMMANDS,
         types::hash::commands::COMMANDS,
+        types::hyperloglog::commands::COMMANDS,
         types::key::commands::COMMANDS,
         types::list::commands::COMMANDS,
         types::set::commands::COMMANDS,

@@ -26,6 +26,8 @@ enum Step {
     Log(usize),
     PassMs(u64),
     Expire,
+    /// One key goes, as a policy has it.
+    Evict(&'static str),
     /// An orderly end and a start.
     Reopen,
     Kill,
@@ -107,8 +109,23 @@ fn command() -> impl Strategy<Value = Vec<String>> {
         "SDIFFSTORE K K O",
         "SMEMBERS K",
         "BITFIELD K SET u8 N 255",
+        // Payloads whose sums happen to be text: a string, a list, a set, a sorted set, a hash.
+        "RESTORE K 700 \0\x04aadD\x08\0!OXbAiae REPLACE",
+        "RESTORE K 0 \x01\x02\x04aad3\x01b\x08\0mlv'4W6( REPLACE",
+        "RESTORE K 0 \x02\x02\x04aaYG\x01b\x08\0T2/v,E`| REPLACE",
+        "RESTORE K 0 \x03\x02\x04aahc\x031.5\x01b\x012\x08\0b5a79ojj REPLACE",
+        "RESTORE K 0 \x04\x02\x01f\x04aaYQ\x01g\x01w\x08\0ld+LDq`w",
+        "SORT K ALPHA STORE O",
+        "SORT K ALPHA DESC GET V* GET # STORE O",
         "GET K",
         "BITOP OR K O K",
+        "PFADD K V N",
+        "PFADD K 1 2 3 4 5 6 7 8 9 10 V",
+        "PFCOUNT K",
+        "PFMERGE K O K",
+        "PFDEBUG TODENSE K",
+        "GEOADD K N 1 V N 2 m",
+        "GEOSEARCHSTORE K O FROMLONLAT 1 1 BYRADIUS 9000 km",
         "HGETALL K",
         "LRANGE K 0 -1",
         "BLPOP K 0",
@@ -134,6 +151,10 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (1usize..4).prop_map(Step::Log),
         4 => (1u64..400).prop_map(Step::PassMs),
         2 => Just(Step::Expire),
+        3 => prop::sample::select(vec![
+            "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+        ])
+        .prop_map(Step::Evict),
         1 => Just(Step::Reopen),
         1 => Just(Step::Kill),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(seed, garbage)| Step::Power(seed, garbage)),
@@ -299,6 +320,10 @@ impl History {
             Step::PassMs(ms) => self.rig.advance_ms(*ms),
             Step::Expire => {
                 self.rig.expire();
+                self.note_state();
+            }
+            Step::Evict(policy) => {
+                self.rig.evict_one(policy);
                 self.note_state();
             }
             Step::Reopen => {

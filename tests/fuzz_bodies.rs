@@ -125,6 +125,7 @@ targets! {
     ops: 250,
     resp_reply: 5_000,
     resp_request: 5_000,
+    restore: 5_000,
     segment: 600,
     snapshot_file: 1_000,
 }

@@ -92,6 +92,15 @@ const COMMON: &[&str] = &[
     "SADD set 1 2 7 x",
     "ZADD zset 1 x 2.5 y inf z 0 a",
     "SET a 12 PX 100",
+    "PFADD a x y z",
+    "SETRANGE a 16 ~",
+    "PFDEBUG TODENSE a",
+    "GEOADD b 1 1 x 2 2 y 1 1 z",
+    "GEOSEARCH b FROMLONLAT 1 1 BYRADIUS 1e300 m",
+    // Payloads whose sums happen to be text: a set and a sorted set.
+    "RESTORE set 0 \x02\x02\x04aaYG\x01b\x08\0T2/v,E`|",
+    "RESTORE zset 0 \x03\x02\x04aahc\x031.5\x01b\x012\x08\0b5a79ojj",
+    "SORT list ALPHA GET a* STORE set",
     "SELECT 1",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.

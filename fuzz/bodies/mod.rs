@@ -11,6 +11,7 @@ pub mod numbers;
 pub mod ops;
 pub mod resp_reply;
 pub mod resp_request;
+pub mod restore;
 pub mod segment;
 pub mod snapshot_file;
 pub mod store;
@@ -30,4 +31,4 @@ macro_rules! targets {
     };
 }
 
-targets!(commands config frame glob manifest numbers ops resp_reply resp_request segment snapshot_file);
+targets!(commands config frame glob manifest numbers ops resp_reply resp_request restore segment snapshot_file);

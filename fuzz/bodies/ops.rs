@@ -78,12 +78,14 @@ fn is_far(op: &AnyOp<'_>) -> bool {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let (one, two): (&[&[u8]], &[&[u8]]) = (&[b"f"], &[b"f", b"v"]);
+    let integers: &[&[u8]] = &[b"1", b"2"];
     let rows: &[(f64, &[u8])] = &[(f64::NEG_INFINITY, b"a"), (-0.0, b"b"), (2.0, b"")];
     let ops = [
         Op::String(StringOp::Set { value: b"12", expire_at: Some(1 << 40) }),
         Op::String(StringOp::Append { bytes: b"abc" }),
         Op::String(StringOp::SetRange { offset: 5, bytes: b"xy" }),
         Op::String(StringOp::SetBit { offset: 77, bit: true }),
+        Op::String(StringOp::Splice { offset: 1, removed: 3, bytes: b"xyzzy" }),
         Op::String(StringOp::Replace { value: b"" }),
         Op::ExpireAt(1 << 41),
         Op::Persist,
@@ -94,7 +96,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::Hash(HashOp::set_keep_ttl(two)),
         Op::Hash(HashOp::persist(one)),
         Op::Hash(HashOp::remove(one)),
-        Op::Set(SetOp::add(&[b"1", b"2"])),
+        Op::Set(SetOp::add(integers)),
         Op::Set(SetOp::add(two)),
         Op::Set(SetOp::remove(one)),
         Op::List(ListOp::Insert { index: 0, element: b"e" }),

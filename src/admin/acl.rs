@@ -105,7 +105,9 @@ pub fn is_in(command: &Command, category: &str) -> bool {
 
 /// The group's category, unless the declaration puts the command elsewhere.
 fn by_group(command: &Command) -> Option<&'static str> {
-    let elsewhere = command.group == Group::Generic && command.acl.contains(&"connection");
+    // WAIT and its like are about the connection, SORT about three types.
+    let names = |category| command.acl.contains(category);
+    let elsewhere = command.group == Group::Generic && ["connection", "list"].iter().any(names);
     command.group.acl_category().filter(|_| !elsewhere)
 }
 

@@ -194,6 +194,11 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk_str("begin_search");
     match spec.begin {
         Begin::Index(index) => search(reply, "index", &[("index", index as i64)]),
+        Begin::Unknown(_) => {
+            search(reply, "unknown", &[]);
+            reply.bulk_str("find_keys");
+            return search(reply, "unknown", &[]);
+        }
         Begin::Keyword { word, from } => {
             reply.map(2);
             reply.bulk_str("type");

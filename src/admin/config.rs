@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::clients::Client;
 use crate::command::server::Server;
-use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
+use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, memory};
 use crate::config::{Config, Name, set_failed};
 use crate::error::CommandError;
 use crate::resp::Reply;
@@ -108,6 +108,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResul
 /// Carries a changed value to where it is used.
 fn take_effect(server: &Server, name: Name) -> Result<(), String> {
     apply_limits(&server.config);
+    if name == Name::maxmemory {
+        memory::refresh(server);
+    }
     server.on_config.get().map_or(Ok(()), |hook| hook(name.directive().name))
 }
 
@@ -134,6 +137,7 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     ctx.server.stats.reset();
+    ctx.server.memory.reset();
     reply.ok();
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::Allow;
 use crate::error::CommandError;
 use crate::glob;
+use crate::keyspace::access::Recency;
 use crate::keyspace::digest;
 use crate::resp::number::{parse_f64, parse_i64};
 use crate::resp::{Protocol, Reply};
@@ -128,11 +129,10 @@ fn sleep(seconds: &[u8], reply: &mut Reply<'_>) {
 }
 
 fn object(ctx: &mut Ctx<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
-    let now_s = ctx.now_ms / 1000;
+    let (now_s, up_s) = (ctx.now_ms / 1000, ctx.server.uptime().as_secs());
     let entry = ctx.entry_quietly(key).ok_or(CommandError::NO_SUCH_KEY)?;
-    let access = u64::from(entry.access());
-    // Both are seconds cut to 24 bits.
-    let idle_s = now_s.wrapping_sub(access) & 0xff_ffff;
+    let access = entry.access();
+    let idle_s = Recency { touches: false, now_s }.idle_s(access, up_s);
     let text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{access} lru_seconds_idle:{idle_s}",
         entry.key().as_ptr(),

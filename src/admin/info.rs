@@ -247,11 +247,14 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add_all(["sync_full", "sync_partial_ok", "sync_partial_err"].map(|name| (name, 0)));
     lines.add("expired_keys", stats.expired_keys.get());
     lines.add("expired_fields", stats.expired_fields.get());
-    lines.add("expired_stale_perc", "0.00");
-    lines.add_all(["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"].map(|name| (name, 0)));
+    lines.add("expired_stale_perc", format_args!("{:.2}", stats.expired_stale.get() as f64 / 100.0));
+    lines.add("expired_time_cap_reached_count", stats.expire_cycles_cut.get());
+    lines.add("expire_cycle_cpu_milliseconds", 0);
     lines.add("evicted_keys", stats.evicted_keys.get());
     lines.add("evicted_clients", ctx.server.stats.evicted_clients.get());
-    lines.add_all(["total_eviction_exceeded_time", "current_eviction_exceeded_time"].map(|name| (name, 0)));
+    let (exceeded, of_late) = ctx.server.memory.exceeded(ctx.server.clock.monotonic());
+    lines.add("total_eviction_exceeded_time", exceeded.as_millis());
+    lines.add("current_eviction_exceeded_time", of_late.as_millis());
     lines.add("keyspace_hits", stats.keyspace_hits.get());
     lines.add("keyspace_misses", stats.keyspace_misses.get());
     lines.add_all(["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"].map(|name| (name, 0)));

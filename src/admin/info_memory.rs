@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::Ctx;
+use crate::command::{Ctx, memory as command_memory};
 use crate::config::MaxmemoryPolicy;
 use crate::{allocator, process};
 
@@ -96,7 +96,7 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     );
     lines.add("mem_fragmentation_ratio", ratio(memory.rss, used));
     lines.add("mem_fragmentation_bytes", memory.rss as i64 - used as i64);
-    lines.add("mem_not_counted_for_evict", 0);
+    lines.add("mem_not_counted_for_evict", command_memory::not_counted(server));
     lines.add("mem_replication_backlog", 0);
     lines.add("mem_total_replication_buffers", 0);
     lines.add("mem_clients_slaves", 0);

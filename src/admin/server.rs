@@ -3,7 +3,7 @@
 use crate::command::options::{integer, is};
 use crate::command::server::ShutdownRequest;
 use crate::command::snapshots::{Then, Wish};
-use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
+use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, Nil};
 use crate::error::CommandError;
 use crate::resp::Reply;
 
@@ -79,6 +79,17 @@ pub static COMMANDS: &[Command] = &[
         summary: "A container for module commands.",
         complexity: "Depends on subcommand.",
         subcommands: MODULE,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "wait",
+        arity: 3,
+        group: Group::Generic,
+        since: "3.0.0",
+        summary: "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
+        syntax: "numreplicas timeout",
+        acl: &["connection"],
+        handler: wait,
         ..Command::DEFAULT
     },
     Command {
@@ -178,6 +189,18 @@ fn lolwut(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResul
         env!("CARGO_PKG_VERSION")
     ));
     reply.verbatim(b"txt", art.as_bytes());
+    Ok(())
+}
+
+/// There are no replicas: who asks for some waits in vain.
+fn wait(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let replicas = integer(args.get(1))?;
+    let timeout_ms = client::timeout_ms(args.get(2))?;
+    if replicas <= 0 {
+        reply.integer(0);
+    } else {
+        ctx.wait_for(std::iter::empty(), (timeout_ms > 0).then_some(timeout_ms), Nil::Zero, reply);
+    }
     Ok(())
 }
 

@@ -215,6 +215,33 @@ fn switches_of_a_connection_answer_as_redis_does() {
 }
 
 #[test]
+fn wait_waits_for_replicas_that_never_come() {
+    let mut rig = Rig::new();
+    expect(
+        &mut rig,
+        &[
+            ("WAIT 0 0", ":0~"),
+            ("WAIT -1 0", ":0~"),
+            ("WAIT a 0", "-ERR value is not an integer or out of range~"),
+            ("WAIT 0 a", "-ERR timeout is not an integer or out of range~"),
+            ("WAIT 1 -1", "-ERR timeout is negative~"),
+            ("MULTI", "+OK~"),
+            ("WAIT 1 0", "+QUEUED~"),
+            ("EXEC", "*1~:0~"),
+            ("CLIENT ID", ":1~"),
+        ],
+    );
+    assert_eq!(rig.run_as(1, "WAIT 1 0"), "");
+    assert!(rig.is_blocked(1));
+    assert_eq!(rig.run("CLIENT UNBLOCK 2"), ":1\r\n");
+    assert_eq!(rig.delivered(1).as_deref(), Some(":0\r\n"));
+    assert_eq!(
+        rig.run("COMMAND GETKEYSANDFLAGS SORT l STORE d"),
+        "*2\r\n*2\r\n$1\r\nl\r\n*2\r\n+RO\r\n+access\r\n*2\r\n$1\r\nd\r\n*2\r\n+OW\r\n+update\r\n"
+    );
+}
+
+#[test]
 fn waitaof_answers_at_once_when_everything_is_synced() {
     let mut rig = Rig::new();
     expect(

@@ -12,10 +12,12 @@ use super::session::Session;
 use super::snapshots::Wish;
 use super::stats::Tally;
 use super::tick::TickTime;
-use super::{Args, Command};
+use super::{Args, Command, memory};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
+use crate::keyspace::access::Accesses;
 use crate::keyspace::entry::Entry;
+use crate::keyspace::eviction::Pool;
 use crate::keyspace::gate::GateTable;
 use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
@@ -37,6 +39,8 @@ use crate::types::sorted_set::value::SortedSet;
 pub enum Nil {
     Bulk,
     Array,
+    /// The number 0.
+    Zero,
 }
 
 impl Nil {
@@ -44,6 +48,7 @@ impl Nil {
         match self {
             Self::Bulk => reply.null(),
             Self::Array => reply.null_array(),
+            Self::Zero => reply.integer(0),
         }
     }
 }
@@ -78,6 +83,10 @@ pub struct Transaction {
     /// Keyspaces to be dropped where it may take time.
     pub retired: Vec<Box<Part>>,
     pub changes: u64,
+    /// What the counters of accesses draw from.
+    pub chance: u64,
+    /// Keys that might be evicted next.
+    pub eviction: Pool,
     pub time: TickTime,
     pub tally: Tally,
     /// Source of the generators that [`Ctx::random`] gives away.
@@ -139,10 +148,12 @@ impl<'a> Ctx<'a> {
         session: &'a mut Session,
         command: &'static Command,
         transaction: &'a mut Transaction,
-        held: Held<'a>,
+        mut held: Held<'a>,
         keys: SmallVec<[KeyRef<'a>; 2]>,
         now_ms: u64,
     ) -> Self {
+        let touches = !session.no_touch || command.name == "touch";
+        held.accesses = memory::accesses(&server.config, touches, now_ms, &mut transaction.chance);
         Self {
             server,
             session,
@@ -173,7 +184,9 @@ impl<'a> Ctx<'a> {
     /// or a script, and from here on it looks at keys in no other way.
     pub fn release(&mut self) {
         debug_assert!(self.may_block && self.transaction.body.is_empty());
+        let accesses = self.held.accesses;
         self.held = self.keyspace().lock(StripeSet::default());
+        self.held.accesses = accesses;
     }
 
     pub fn keyspace(&self) -> &'a Keyspace {
@@ -229,13 +242,8 @@ impl<'a> Ctx<'a> {
             let tally = &mut self.transaction.tally;
             *if position.is_some() { &mut tally.hits } else { &mut tally.misses } += 1;
         }
-        let touch = how == Look::Access && !self.session.no_touch;
-        let clock = self.access_clock();
-        let entry = self.held.shelf_mut(place.slot).stripe.part_mut(space)?.at_mut(&place, position?);
-        if touch {
-            entry.set_access(clock);
-        }
-        Some(entry)
+        let touch = how == Look::Access;
+        self.held.entry_mut(space, &place, position?, touch)
     }
 
     /// Where a key's entry is. One whose time has come is removed, or hidden if that must not be logged now.
@@ -256,11 +264,6 @@ impl<'a> Ctx<'a> {
 
     fn peek(&self, space: SpaceId, place: &KeyRef<'_>) -> Option<&Entry> {
         self.held.shelf(place.slot).stripe.part(space)?.get(place)
-    }
-
-    /// Seconds, cut to 24 bits: what an entry remembers of its last access.
-    fn access_clock(&self) -> u32 {
-        (self.now_ms / 1000) as u32 & 0xff_ffff
     }
 
     /// Whether what is due may be removed by a logged op. A clock that was set a moment ago, before expiry noticed, says no.
@@ -303,6 +306,16 @@ impl<'a> Ctx<'a> {
     /// As [`Self::entry_quietly`], in any database.
     pub fn entry_in(&mut self, db: u32, key: &[u8]) -> Option<&Entry> {
         self.find(db, key, Look::Quietly).map(|entry| &*entry)
+    }
+
+    /// Has an existing key's entry remember something else than this access (RESTORE's IDLETIME and FREQ).
+    pub fn set_access(&mut self, key: &[u8], access: impl FnOnce(&Accesses) -> u32) {
+        let (place, space) = (self.place(key), self.space());
+        let access = access(&self.held.accesses);
+        let part = self.held.shelf_mut(place.slot).stripe.part_mut(space);
+        if let Some(entry) = part.and_then(|part| part.get_mut(&place)) {
+            entry.set_access(access);
+        }
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {

@@ -5,12 +5,24 @@ use crate::error::CommandError;
 use crate::resp::number::parse_i64;
 
 /// Where to begin looking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Begin {
     /// The argument with this number; the name is number 0.
     Index(usize),
     /// Behind this word, looked for from an argument on (negative: from the end, backwards).
     Keyword { word: &'static str, from: i32 },
+    /// There is no rule that clients could follow: they are told `unknown`, and the function tells us.
+    Unknown(fn(Args<'_>) -> Found),
+}
+
+/// What a specification without a rule finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    None,
+    /// The argument with this number.
+    At(usize),
+    /// Keys whose names are made while the command runs: it needs every stripe.
+    NotNamed,
 }
 
 /// Which arguments from there are keys.
@@ -24,7 +36,7 @@ pub enum Find {
 }
 
 /// One key specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct KeySpec {
     pub begin: Begin,
     pub find: Find,
@@ -47,6 +59,17 @@ impl KeySpec {
     pub const fn counted(index: usize, flags: &'static [&'static str]) -> Self {
         let find = Find::Count { number_at: 0, first: 1, step: 1 };
         Self { begin: Begin::Index(index), find, flags }
+    }
+
+    /// At most one key, where `find` says; see [`Begin::Unknown`].
+    pub const fn unknown(find: fn(Args<'_>) -> Found, flags: &'static [&'static str]) -> Self {
+        Self { begin: Begin::Unknown(find), ..Self::at(0, flags) }
+    }
+
+    /// Whether there are keys that no argument names.
+    #[inline]
+    pub fn finds_not_named(&self, args: Args<'_>) -> bool {
+        matches!(self.begin, Begin::Unknown(find) if find(args) == Found::NotNamed)
     }
 
     /// Calls `visit` with the number of every argument that is a key. An error if the arguments don't fit.
@@ -82,6 +105,10 @@ impl KeySpec {
     fn begin_in(&self, args: Args<'_>) -> Option<usize> {
         match self.begin {
             Begin::Index(index) => (index < args.len()).then_some(index),
+            Begin::Unknown(find) => match find(args) {
+                Found::At(index) => (index < args.len()).then_some(index),
+                Found::None | Found::NotNamed => None,
+            },
             Begin::Keyword { word, from } => {
                 let is_word = |i: &usize| args.get(*i).eq_ignore_ascii_case(word.as_bytes());
                 let found = if from >= 0 {

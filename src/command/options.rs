@@ -65,6 +65,10 @@ pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
     Ok(if negative { value.wrapping_neg() } else { value })
 }
 
+/// Longest reply of SRANDMEMBER and its relatives with a negative count, in bytes: with repetitions a short request could ask for
+/// any length. Redis has no such bound and may run out of memory instead.
+pub const REPETITIONS_BYTES_MAX: usize = 256 << 20;
+
 /// Elements that a call of SCAN or one of its relatives looks at unless it is told otherwise.
 const SCAN_COUNT: u64 = 10;
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::backups::Backups;
 use super::clients::Clients;
+use super::memory::Memory;
 use super::registry::Registry;
 use super::slowlog::SlowLog;
 use super::snapshots::Snapshots;
@@ -83,6 +84,7 @@ pub struct Server {
     pub on_shutdown: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Applies changed directives that need more than the new value (log level, policies, limits).
     pub on_config: OnceLock<OnConfig>,
+    pub memory: Memory,
     pub snapshots: Snapshots,
     pub backups: Backups,
     /// Text for the CONFIG REWRITE of the configuration file; set by the floor that may touch files outside the store.
@@ -114,6 +116,7 @@ impl Server {
             shutting_down: AtomicBool::new(false),
             on_shutdown: OnceLock::new(),
             on_config: OnceLock::new(),
+            memory: Memory::default(),
             snapshots: Snapshots::new(),
             backups: Backups::default(),
             rewrite_config: OnceLock::new(),

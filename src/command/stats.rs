@@ -118,6 +118,10 @@ pub struct Stats {
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,
     pub expired_fields: Counter,
+    /// Of the keys with an expiry time, how many were due when expiry looked: a running average, in parts of ten thousand.
+    pub expired_stale: Counter,
+    /// Cycles of expiry that had to leave something.
+    pub expire_cycles_cut: Counter,
     pub evicted_keys: Counter,
     pub error_replies: Counter,
     pub blocked_clients: Counter,
@@ -186,6 +190,14 @@ impl Stats {
         }
     }
 
+    /// Expiry found so many of ten thousand keys due.
+    pub fn note_stale(&self, share: u64) {
+        self.expired_stale.set((self.expired_stale.get() * 19 + share).div_ceil(20).min(10_000));
+        if share == 0 && self.expired_stale.get() < 20 {
+            self.expired_stale.set(0);
+        }
+    }
+
     /// To be called about ten times a second: what INFO's `instantaneous_` fields are made of.
     pub fn sample(&self, now: Duration) {
         let totals = [&self.commands_processed, &self.net_input_bytes, &self.net_output_bytes];
@@ -209,6 +221,7 @@ impl Stats {
             &self.keyspace_misses,
             &self.expired_keys,
             &self.expired_fields,
+            &self.expire_cycles_cut,
             &self.evicted_keys,
             &self.error_replies,
             &self.evicted_clients,

@@ -17,7 +17,7 @@ use crate::resp::lookahead::first_arguments;
 use crate::resp::{OwnedArgs, Reply};
 
 use super::blocking::Parked;
-use super::{run, transactions};
+use super::{evict, run, transactions};
 
 /// What became of a request.
 pub enum Flow {
@@ -63,14 +63,14 @@ pub fn execute(
     out: &mut Vec<u8>,
 ) -> Outcome {
     let start = out.len();
-    let outcome =
-        match find(server, args).and_then(|found| check(server, session, found.0, args).map(|()| found)) {
-            Ok((command, number)) => admit(server, session, transaction, command, number, args, out),
-            Err(error) => {
-                refuse(server, session, args, &error, out);
-                Outcome::done(0)
-            }
-        };
+    let outcome = match find(server, args).and_then(|found| allow(server, session, transaction, found, args))
+    {
+        Ok((command, number)) => admit(server, session, transaction, command, number, args, out),
+        Err(error) => {
+            refuse(server, session, args, &error, out);
+            Outcome::done(0)
+        }
+    };
     match session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => out.truncate(start),
@@ -146,6 +146,20 @@ fn unknown_command(args: Args<'_>) -> CommandError {
     }
     let name = clip(args.get(0), 128);
     CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {beginning}"))
+}
+
+/// The command that was found, if it may be queued or run now.
+#[inline]
+fn allow(
+    server: &Server,
+    session: &mut Session,
+    transaction: &mut Transaction,
+    found: (&'static Command, usize),
+    args: Args<'_>,
+) -> Result<(&'static Command, usize), CommandError> {
+    check(server, session, found.0, args)?;
+    evict::admit(server, session, transaction, found.0)?;
+    Ok(found)
 }
 
 /// What can be refused without looking at any key.

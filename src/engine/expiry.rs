@@ -17,6 +17,15 @@ use super::run;
 
 /// Keys removed at most while one stripe is locked.
 const KEYS_PER_STEP: usize = 64;
+/// Steps in one stripe before it is the next one's turn.
+const STEPS_PER_STRIPE: usize = 8;
+/// Share of the keys with an expiry time that may be due when a cycle begins, in parts of a thousand: a tenth of what is promised
+/// for any time, divided by `active-expire-effort`.
+const DUE_PER_MILLE: u64 = 25;
+/// Fewer keys that are due don't hurry anybody.
+const DUE_FEW: u64 = 64;
+/// The pause between two cycles is at least this, so that looking costs little however many keys come and go.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How long a step of the clock keeps expiry from being logged: time for an operator to mend the clock.
 const SUSPENSION: Duration = Duration::from_secs(600);
 
@@ -26,39 +35,98 @@ pub struct Expiry {
     transaction: Transaction,
     stripe: usize,
     suspended_at: Option<Duration>,
+    /// Keys removed since the last pause, those with an expiry time that are left, and whether some of them are due.
+    removed: u64,
+    left: u64,
+    more: bool,
+    pause: Duration,
 }
 
 impl Expiry {
     /// `session` is the one that the server acts in when it acts for itself.
-    pub fn new(session: Session) -> Self {
-        Self { session, transaction: Transaction::default(), stripe: 0, suspended_at: None }
+    pub fn new(mut session: Session) -> Self {
+        session.no_touch = true;
+        Self {
+            session,
+            transaction: Transaction::default(),
+            stripe: 0,
+            suspended_at: None,
+            removed: 0,
+            left: 0,
+            more: false,
+            pause: Duration::MAX,
+        }
     }
 
     /// Visits every stripe once. True if more is due than was removed: come back soon.
     pub fn cycle(&mut self, server: &Server) -> bool {
         self.watch_clock(server);
+        (self.left, self.more) = (0, false);
         let Some(store) = server.store.get() else { return false };
         let suspended = server.expiry_suspended.load(Relaxed) || !server.active_expire.load(Relaxed);
         if suspended || (store.log.admit().is_err() && !is_off(Safeguard::LatchExpiryCycle)) {
             return false;
         }
-        let mut more = false;
         for _ in 0..STRIPES {
             self.stripe = (self.stripe + 1) % STRIPES;
-            more |= self.step(server, self.stripe);
+            self.more |= self.visit(server, self.stripe);
         }
-        more
+        self.more
     }
 
-    fn step(&mut self, server: &Server, stripe: usize) -> bool {
-        let mut more = false;
+    /// How long to rest before the next cycle: the shorter, the larger the share of keys that was due, so that it stays small at any
+    /// rate of short-lived keys. Call when cycles have removed all they may.
+    pub fn pause(&mut self, server: &Server) -> Duration {
+        let longest = Duration::from_millis(1000 / (server.config.hz() as u64).clamp(1, 500));
+        let removed = std::mem::take(&mut self.removed);
+        let volatile = (removed + self.left).max(1);
+        server.stats.note_stale(removed * 10_000 / volatile);
+        let wanted = DUE_PER_MILLE / server.config.active_expire_effort().clamp(1, 10) as u64;
+        let due = if removed > DUE_FEW { removed * 1000 / volatile } else { 0 };
+        let pause = self.pause.min(longest);
+        self.pause = match due {
+            _ if self.more => PAUSE_MIN,
+            due if due > wanted => pause.mul_f64(wanted.max(1) as f64 / due as f64),
+            _ => pause.saturating_mul(2),
+        };
+        if self.more {
+            server.stats.expire_cycles_cut.add(1);
+        }
+        self.pause = self.pause.clamp(PAUSE_MIN, longest.max(PAUSE_MIN));
+        self.pause
+    }
+
+    /// Some steps in a stripe; others may lock it in between.
+    fn visit(&mut self, server: &Server, stripe: usize) -> bool {
+        let mut found = (true, 0);
+        for _ in 0..STEPS_PER_STRIPE {
+            found = self.step(server, stripe);
+            if !found.0 {
+                break;
+            }
+        }
+        self.left += found.1;
+        found.0
+    }
+
+    fn step(&mut self, server: &Server, stripe: usize) -> (bool, u64) {
+        let (mut more, mut removed, mut left) = (false, 0, 0);
         let (session, transaction) = (&mut self.session, &mut self.transaction);
         run::run_internal(server, session, transaction, StripeSet::one(stripe), &mut |ctx| {
             for db in 0..ctx.keyspace().databases() {
-                more |= expire_keys(ctx, db) | expire_fields(ctx, db);
+                let space = ctx.keyspace().space(db);
+                if ctx.held().shelves().all(|shelf| shelf.stripe.part(space).is_none()) {
+                    continue;
+                }
+                let expired = expire_keys(ctx, db);
+                removed += expired as u64;
+                more |= (expired >= KEYS_PER_STEP) | expire_fields(ctx, db);
+                let parts = ctx.held().shelves().filter_map(|shelf| shelf.stripe.part(space));
+                left += parts.map(|part| part.expiring_len() as u64).sum::<u64>();
             }
         });
-        more
+        self.removed += removed;
+        (more, left)
     }
 
     /// A wall clock that jumps ahead must not delete every session: until it is mended, or has proved to mean it,
@@ -82,7 +150,8 @@ impl Expiry {
     }
 }
 
-fn expire_keys(ctx: &mut Ctx<'_>, db: u32) -> bool {
+/// Returns how many there were.
+fn expire_keys(ctx: &mut Ctx<'_>, db: u32) -> usize {
     let (space, now_ms) = (ctx.keyspace().space(db), ctx.now_ms);
     let due = |shelf: &crate::keyspace::Shelf| {
         shelf.stripe.part(space).map_or_else(Vec::new, |part| part.expired(now_ms, KEYS_PER_STEP))
@@ -91,7 +160,7 @@ fn expire_keys(ctx: &mut Ctx<'_>, db: u32) -> bool {
     for key in &keys {
         ctx.expire_in(db, key);
     }
-    keys.len() >= KEYS_PER_STEP
+    keys.len()
 }
 
 fn expire_fields(ctx: &mut Ctx<'_>, db: u32) -> bool {
@@ -187,6 +256,42 @@ mod tests {
         bench.cycle();
         assert_eq!(bench.removed(), (1, 1));
         assert_eq!(bench.rig.run("DBSIZE"), ":2\r\n");
+    }
+
+    /// All in one slot, so that no other stripe can help.
+    #[test]
+    fn the_more_is_due_the_sooner_the_next_cycle_comes() {
+        let mut bench = Bench::new();
+        let longest = Duration::from_millis(100);
+        assert_eq!(bench.expiry.pause(&bench.rig.server), longest);
+        let fill = |bench: &mut Bench, round: u32, keys: u32, ttl_ms: u32| {
+            for n in 0..keys {
+                bench.rig.run(&format!("SET {{t}}{round}:{n} v PX {ttl_ms}"));
+            }
+        };
+        fill(&mut bench, 0, 1000, 3_600_000);
+        fill(&mut bench, 1, 1000, 50);
+        bench.rig.advance_ms(50);
+        let before = bench.rig.expired_keys();
+        assert!(bench.expiry.cycle(&bench.rig.server), "one cycle doesn't do for so many in one slot");
+        assert_eq!(bench.rig.expired_keys() - before, (STEPS_PER_STRIPE * KEYS_PER_STEP) as u64);
+        assert_eq!(bench.expiry.pause(&bench.rig.server), PAUSE_MIN, "some are left");
+        bench.cycle();
+        assert_eq!(bench.rig.expired_keys() - before, 1000);
+        bench.expiry.pause(&bench.rig.server);
+        // A tenth of all: four times as much as wanted.
+        bench.expiry.pause = longest;
+        fill(&mut bench, 2, 111, 50);
+        bench.rig.advance_ms(50);
+        bench.cycle();
+        let pause = bench.expiry.pause(&bench.rig.server);
+        assert!(pause > Duration::from_millis(20) && pause < Duration::from_millis(30), "{pause:?}");
+        for _ in 0..3 {
+            bench.cycle();
+            bench.expiry.pause(&bench.rig.server);
+        }
+        assert_eq!(bench.expiry.pause(&bench.rig.server), longest, "nothing is due any more");
+        assert!(bench.rig.run("INFO stats").contains("expired_time_cap_reached_count:1"));
     }
 
     #[test]

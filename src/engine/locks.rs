@@ -25,7 +25,9 @@ pub fn keys_of<'a>(
     let space = keyspace.space(db);
     let mut keys = Keys::new();
     let mut set = StripeSet::default();
+    let mut all = command.flags.contains(Flags::ALL_KEYS);
     for spec in command.keys {
+        all |= spec.finds_not_named(args);
         spec.each(args, &mut |index| {
             let key = keyspace.key(args.get(index));
             // Read by the lookup, or written when the record is appended: it may come while the command looks for its entry.
@@ -34,7 +36,7 @@ pub fn keys_of<'a>(
             keys.push(key);
         })?;
     }
-    if command.flags.contains(Flags::ALL_KEYS) {
+    if all {
         set = StripeSet::ALL;
     }
     Ok((keys, set))

@@ -8,6 +8,7 @@
 
 pub mod blocking;
 pub mod dispatch;
+pub mod evict;
 pub mod expiry;
 pub mod locks;
 pub mod reclaim;

@@ -8,16 +8,19 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, SimClock};
 use crate::command::clients::Client;
 use crate::command::context::Transaction;
+use crate::command::memory;
 use crate::command::server::Server;
 use crate::command::session::Session;
-use crate::config::Config;
+use crate::config::{Config, Name};
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::keyspace::stripe::STRIPES;
+use crate::keyspace::waiters::StripeSet;
 use crate::log::LogOptions;
 use crate::resp::OwnedArgs;
 
 use super::dispatch::{self, Flow, Outcome};
-use super::{blocking, expiry, transactions};
+use super::{blocking, evict, expiry, transactions};
 
 /// A client's figures when there is no socket behind it.
 pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
@@ -164,6 +167,42 @@ impl Rig {
     pub fn expire(&mut self) {
         let client = client_without_socket(0, self.server.now_ms());
         expiry::Expiry::new(Session::new(client, true)).cycle(&self.server);
+    }
+
+    /// From now on `maxmemory` counts keys, so many bytes for each, and nothing else.
+    pub fn count_memory_in_keys(&self, bytes_per_key: u64) {
+        let probe: memory::Probe = Box::new(move |server| {
+            let Some(store) = server.store.get() else { return 0 };
+            let keys = (0..STRIPES).map(|stripe| {
+                let held = store.keyspace.lock(StripeSet::one(stripe));
+                let parts = held.shelves().flat_map(|shelf| {
+                    (0..store.keyspace.databases())
+                        .filter_map(|db| shelf.stripe.part(store.keyspace.space(db)))
+                });
+                parts.map(|part| part.len() as u64).sum::<u64>()
+            });
+            keys.sum::<u64>() * bytes_per_key
+        });
+        // Set once; the first count stays.
+        let _ = self.server.memory.probe.set(probe);
+    }
+
+    /// Evicts one key as a policy has it, if one may be evicted.
+    pub fn evict_one(&mut self, policy: &str) -> evict::Room {
+        // Two, so that a limit below the last key is not 0, which would be none.
+        self.count_memory_in_keys(2);
+        let used = self.server.memory.probe.get().map_or(0, |probe| probe(&self.server));
+        let limit = used.saturating_sub(1).max(1);
+        for (name, value) in [(Name::maxmemory_policy, policy), (Name::maxmemory, &limit.to_string())] {
+            self.server.config.set_at_start(name, value).expect("callers give a policy");
+        }
+        let client = client_without_socket(0, self.server.now_ms());
+        let mut session = Session::new(client, true);
+        let room = evict::make_room(&self.server, &mut session, &mut self.transaction, None);
+        for (name, value) in [(Name::maxmemory_policy, "noeviction"), (Name::maxmemory, "0")] {
+            self.server.config.set_at_start(name, value).expect("these are the defaults");
+        }
+        room
     }
 
     /// Everything in memory in one text that is equal for equal states, keys in order.

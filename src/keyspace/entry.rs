@@ -10,6 +10,7 @@
 //! this with the cold bit and no value; nothing sets the bit yet.
 
 use super::value::{Kind, Value};
+use crate::allocator::real_size;
 use crate::prefetch::{LINE, prefetch};
 use crate::types::string::value::encoding as string_encoding;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
@@ -323,7 +324,7 @@ impl Entry {
 
     /// Bytes of memory behind this entry: its allocation and its value's.
     pub fn heap_bytes(&self) -> usize {
-        Self::layout_of(self.header()).size() + self.as_value().map_or(0, Value::heap_bytes)
+        real_size(Self::layout_of(self.header()).size()) + self.as_value().map_or(0, Value::heap_bytes)
     }
 }
 

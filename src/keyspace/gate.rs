@@ -32,6 +32,9 @@ impl Default for GateTable {
 }
 
 impl GateTable {
+    /// What a table takes, touched or not.
+    pub const BYTES: usize = STRIPES * CELLS_PER_STRIPE * size_of::<u64>();
+
     /// The cell of a key in a keyspace.
     #[inline]
     pub fn cell(space: SpaceId, key: &KeyRef<'_>) -> usize {

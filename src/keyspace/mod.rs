@@ -2,9 +2,11 @@
 //!
 //! Never here: a clock, randomness, a command, a reply, I/O.
 
+pub mod access;
 pub mod apply;
 pub mod digest;
 pub mod entry;
+pub mod eviction;
 pub mod gate;
 pub mod hash;
 pub mod op;
@@ -25,10 +27,13 @@ use smallvec::SmallVec;
 
 use crate::codec::Malformed;
 use crate::types::Misfit;
+use access::Accesses;
+use entry::Entry;
 use gate::GateTable;
 use hash::KeyRef;
 use op::{Op, SpaceId, SpaceOp};
 use stripe::{Part, STRIPES, Stripe, stripe_of};
+use table::Position;
 use waiters::{StripeSet, Waiters};
 
 /// Most databases a store can have: ids below this are the first keyspaces of the databases, those above are given by FLUSH.
@@ -123,7 +128,7 @@ impl Keyspace {
     #[inline]
     pub fn lock(&self, set: StripeSet) -> Held<'_> {
         let guards = set.iter().map(|stripe| (stripe as u8, self.shelves[stripe].lock())).collect();
-        Held { keyspace: self, set, guards }
+        Held { keyspace: self, set, accesses: Accesses::Off, guards }
     }
 }
 
@@ -131,6 +136,8 @@ impl Keyspace {
 pub struct Held<'a> {
     keyspace: &'a Keyspace,
     set: StripeSet,
+    /// How keys that are made or changed remember that.
+    pub accesses: Accesses,
     guards: SmallVec<[(u8, MutexGuard<'a, Shelf>); 1]>,
 }
 
@@ -175,7 +182,25 @@ impl<'a> Held<'a> {
     #[inline]
     pub fn apply(&mut self, space: SpaceId, key: &KeyRef<'_>, op: &Op<'_>) -> Result<(), Misfit> {
         let seed = self.keyspace.seed;
-        self.shelf_mut(key.slot).stripe.apply(space, key, op, seed)
+        let index = self.index(key.slot);
+        self.guards[index].1.stripe.apply(space, key, op, seed, &mut self.accesses)
+    }
+
+    /// The entry at the position that the part of a keyspace just returned for a key; `touch`: it remembers this access.
+    #[inline]
+    pub fn entry_mut(
+        &mut self,
+        space: SpaceId,
+        key: &KeyRef<'_>,
+        position: Position,
+        touch: bool,
+    ) -> Option<&mut Entry> {
+        let index = self.index(key.slot);
+        let entry = self.guards[index].1.stripe.part_mut(space)?.at_mut(key, position);
+        if touch {
+            entry.set_access(self.accesses.next(entry.access()));
+        }
+        Some(entry)
     }
 
     /// Makes room in a slot for keys with these hashes that are about to be added: each would make room for itself, but one at a

@@ -1,5 +1,6 @@
 //! A place to make keys in that are nobody's: `apply` as for live keys, and what came of it.
 
+use super::access::Accesses;
 use super::entry::Entry;
 use super::hash::KeyRef;
 use super::op::{Op, SpaceId};
@@ -22,7 +23,7 @@ impl Scratch {
 
     /// Carries out one op. On a misfit nothing has changed.
     pub fn apply(&mut self, key: &KeyRef<'_>, op: &Op<'_>) -> Result<(), Misfit> {
-        self.stripe.apply(SPACE, key, op, self.seed)
+        self.stripe.apply(SPACE, key, op, self.seed, &mut Accesses::Off)
     }
 
     pub fn get(&self, key: &KeyRef<'_>) -> Option<&Entry> {

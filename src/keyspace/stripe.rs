@@ -21,7 +21,7 @@ pub type Deadline = (u64, u16, u64);
 
 /// One keyspace's share of a stripe.
 pub struct Part {
-    slots: Vec<SlotTable>,
+    pub(super) slots: Vec<SlotTable>,
     len: usize,
     seed: u64,
     /// Every key with an expiry time, exactly.
@@ -45,6 +45,10 @@ impl Part {
         self.len
     }
 
+    pub(super) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -57,6 +61,20 @@ impl Part {
     /// The earliest and the latest expiry time of a key, in Unix milliseconds.
     pub fn expiring_span_ms(&self) -> Option<(u64, u64)> {
         Some((self.expiring.first()?.0, self.expiring.last()?.0))
+    }
+
+    /// Bytes of tables behind all keys, without the entries.
+    pub fn tables_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<SlotTable>()
+            + self.slots.iter().map(SlotTable::heap_bytes).sum::<usize>()
+    }
+
+    /// A key's share of the tables, in bytes: of its slot's, and of the list of slots.
+    pub fn tables_share(&self, slot: u16) -> usize {
+        let table = self.table(slot);
+        // The list is there however few keys there are; a key has to answer for one row of it at most.
+        let list = self.slots.capacity() * size_of::<SlotTable>() / self.len.max(1);
+        table.heap_bytes().div_ceil(table.len().max(1)) + list.min(size_of::<SlotTable>())
     }
 
     #[inline]

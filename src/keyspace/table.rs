@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use super::entry::Entry;
+use crate::allocator::real_size;
 use crate::hash::hash_bytes;
 use crate::prefetch::{LINE, prefetch};
 
@@ -119,6 +120,8 @@ impl SlotTable {
     pub fn insert(&mut self, entry: Entry, hash: u64, seed: u64) {
         debug_assert!(self.get(entry.key(), hash).is_none(), "callers look first");
         if self.pages.is_empty() {
+            // Many slots never need a second page, and a vector's first growth would be to four.
+            self.pages.reserve_exact(1);
             self.pages.push(Vec::new());
         }
         let page = Self::page_of(hash, self.pages.len());
@@ -228,6 +231,18 @@ impl SlotTable {
         self.pages.iter().flatten()
     }
 
+    /// All entries from the n-th on, in the order of `iter`.
+    pub fn iter_from(&self, mut n: usize) -> impl Iterator<Item = &Entry> {
+        let mut first = 0;
+        while let Some(page) = self.pages.get(first)
+            && n >= page.len()
+        {
+            n -= page.len();
+            first += 1;
+        }
+        self.pages[first..].iter().flatten().skip(n)
+    }
+
     /// The n-th entry in the order of `iter`.
     pub fn nth(&self, mut n: usize) -> Option<&Entry> {
         for page in &self.pages {
@@ -239,10 +254,10 @@ impl SlotTable {
         None
     }
 
-    /// Bytes of heap memory of the table itself.
+    /// Bytes of heap memory of the table itself, without the entries.
     pub fn heap_bytes(&self) -> usize {
-        let slots: usize = self.pages.iter().map(|page| page.capacity() * size_of::<Entry>()).sum();
-        slots + self.pages.capacity() * size_of::<Vec<Entry>>()
+        let slots = self.pages.iter().map(|page| real_size(page.capacity() * size_of::<Entry>()));
+        slots.sum::<usize>() + real_size(self.pages.capacity() * size_of::<Vec<Entry>>())
     }
 }
 

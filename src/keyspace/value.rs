@@ -1,5 +1,6 @@
 //! The kinds of value a key can have.
 
+use crate::allocator::real_size;
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
@@ -107,7 +108,7 @@ impl Value {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + each!(self, v => v.heap_bytes())
+        real_size(size_of::<Self>()) + each!(self, v => v.heap_bytes())
     }
 
     /// Emits ops that make an equal value under a key that does not exist.

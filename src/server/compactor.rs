@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::disk::os::lower_thread_priority;
 use crate::error::StoreError;
 use crate::log::{LogState, Lsn, Seed};
+use crate::memory_gauge;
 use crate::mutation::{Safeguard, is_off};
 use crate::snapshot::catalog::RANGES;
 use crate::snapshot::compact::{self, Options, Step};
@@ -87,11 +88,14 @@ pub fn spawn(server: Arc<Server>, schedule: Schedule) -> std::io::Result<Compact
 
 fn work(server: &Server, mut schedule: Schedule) {
     lower_thread_priority();
+    // What this thread holds has a budget of its own and must not drive out data.
+    memory_gauge::exclude();
     let Some(store) = server.store.get() else { return };
     let mut trimmer = Trimmer::new(&server.config);
     while !server.shutting_down.load(Relaxed) {
         backup::run_all(server, store);
         if !schedule.run(server, store) {
+            memory_gauge::note(true);
             trimmer.look(server, store);
             std::thread::park_timeout(LOOK_EVERY);
         }
@@ -287,6 +291,7 @@ impl<'a> Watch<'a> {
     }
 
     fn step(&mut self, step: Step) -> Result<(), StoreError> {
+        memory_gauge::note(false);
         if self.server.shutting_down.load(Relaxed) {
             return Err(StoreError::Refused("the server ends".to_owned()));
         }

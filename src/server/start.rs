@@ -8,11 +8,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::{Clock, OsClock};
+use crate::command::context::Transaction;
+use crate::command::memory;
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::config::{AppendFsync, Config, LogIo as LogIoChoice, Name};
 use crate::disk::plain;
 use crate::disk::{LogIo, OsDisk};
+use crate::engine::evict::{self, Room};
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
@@ -280,15 +283,28 @@ async fn load(
     Ok(())
 }
 
-/// The active expiry cycle, `hz` times a second, more often while much is due.
+/// Eviction in the background stops this often to let others have the thread.
+const EVICTION_STEP: Duration = Duration::from_millis(1);
+
+/// Statistics are sampled, memory is looked at and eviction is taken up this often.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// What the server does by itself: active expiry, `hz` times a second and more often while much is due; the figure of memory;
+/// eviction that commands had no time for.
 async fn expire(server: Arc<Server>) {
     let client = client_without_socket(0, server.clock.wall_ms());
-    let mut expiry = Expiry::new(Session::new(client, true));
+    let mut expiry = Expiry::new(Session::new(client.clone(), true));
+    let (mut session, mut transaction) = (Session::new(client, true), Transaction::default());
+    let mut beat = server.clock.monotonic();
     loop {
-        let pause = Duration::from_millis(1000 / (server.config.hz() as u64).clamp(1, 500));
-        tokio::time::sleep(pause).await;
-        server.stats.sample(server.clock.monotonic());
-        server.stats.used_memory_peak.max(crate::allocator::usage().allocated);
+        tokio::time::sleep(expiry.pause(&server)).await;
+        let now = server.clock.monotonic();
+        if now >= beat {
+            beat = now + BEAT;
+            server.stats.sample(now);
+            memory::refresh(&server);
+            evict(&server, &mut session, &mut transaction).await;
+        }
         let mut rounds = 0;
         while expiry.cycle(&server) && rounds < 16 {
             rounds += 1;
@@ -298,6 +314,18 @@ async fn expire(server: Arc<Server>) {
             && store.log.append_lsn() > store.log.written_lsn()
         {
             store.log.flush_tick(false);
+        }
+    }
+}
+
+/// What commands had no time for: all that is too much, in short steps.
+async fn evict(server: &Server, session: &mut Session, transaction: &mut Transaction) {
+    while server.config.maxmemory() > 0 && !server.shutting_down.load(Relaxed) {
+        match evict::make_room(server, session, transaction, Some(EVICTION_STEP)) {
+            Room::Unfinished if server.store.get().is_some_and(|store| store.log.admit().is_ok()) => {
+                tokio::task::yield_now().await;
+            }
+            _ => return,
         }
     }
 }

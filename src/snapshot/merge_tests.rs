@@ -235,6 +235,9 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         6..=10 => Op::String(StringOp::Replace { value: &long }),
         11..=13 => Op::String(StringOp::Append { bytes: &long }),
         14 => Op::String(StringOp::SetRange { offset: index, bytes: &long }),
+        15 if number.is_multiple_of(2) => {
+            Op::String(StringOp::Splice { offset: index, removed: u64::from(number % 5), bytes: &long })
+        }
         15 => Op::String(StringOp::SetBit { offset: at, bit: true }),
         16..=19 => Op::Delete,
         20..=24 => Op::ExpireAt(at),

@@ -1,6 +1,7 @@
 //! Ops in words: the command that does what an op does, quoted as `redis-cli` reads it; and times.
 //!
-//! Two ops have no command of Redis: an insert into a list by index is `LINSERTAT key index element`, and setting fields of
+//! Three ops have no command of Redis: an insert into a list by index is `LINSERTAT key index element`, bytes in the place of others
+//! within a string are `SPLICE key offset removed bytes`, and setting fields of
 //! a hash that keep their expiry is Redis 8's `HSETEX key KEEPTTL FIELDS n field value ...`.
 
 use std::fmt::Write;
@@ -124,6 +125,7 @@ pub const fn name(op: &Op<'_>) -> &'static str {
         Op::String(StringOp::Append { .. }) => "APPEND",
         Op::String(StringOp::SetRange { .. }) => "SETRANGE",
         Op::String(StringOp::SetBit { .. }) => "SETBIT",
+        Op::String(StringOp::Splice { .. }) => "SPLICE",
         Op::List(ListOp::Push { side: Side::Left, .. }) => "LPUSH",
         Op::List(ListOp::Push { side: Side::Right, .. }) => "RPUSH",
         Op::List(ListOp::Pop { side: Side::Left, .. }) => "LPOP",
@@ -154,6 +156,9 @@ fn string_arguments(op: &StringOp<'_>, words: &mut Words) {
         StringOp::Replace { value } => words.extend([value.to_vec(), b"KEEPTTL".to_vec()]),
         StringOp::Append { bytes } => words.push(bytes.to_vec()),
         StringOp::SetRange { offset, bytes } => words.extend([number(offset), bytes.to_vec()]),
+        StringOp::Splice { offset, removed, bytes } => {
+            words.extend([number(offset), number(removed), bytes.to_vec()]);
+        }
         StringOp::SetBit { offset, bit } => words.extend([number(offset), number(u8::from(bit))]),
     }
 }

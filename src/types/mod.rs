@@ -3,7 +3,9 @@
 //! [`crate::keyspace::op::Op`], and its `COMMANDS` to the registry.
 
 pub mod bitmap;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod key;
 pub mod limits;
 pub mod list;

@@ -346,6 +346,78 @@ def list_queue():
     assert not (finished & processing), "an acknowledged LREM is undone"
 
 
+def counters_and_analytics():
+    """15: every visit counts hits, a visitor in a HyperLogLog, a bit and a field, in one transaction."""
+    acknowledged, unknown = [[] for _ in range(WORKERS)], [0] * WORKERS
+
+    def step(connection, worker, n):
+        pipeline = connection.pipeline(transaction=True)
+        pipeline.incr(f"hits:{worker}")
+        pipeline.pfadd(f"visitors:{worker}", f"{worker}-{n}")
+        pipeline.setbit(f"active:{worker}", n, 1)
+        pipeline.hincrby(f"pages:{worker}", f"page-{n % 5}", 1)
+        pipeline.incrbyfloat(f"revenue:{worker}", 0.5)
+        pipeline.execute()
+        acknowledged[worker].append(f"{worker}-{n}")
+        if n % 50 == 0:
+            connection.pfcount(f"visitors:{worker}")
+            connection.pfmerge(f"all:{worker}", f"visitors:{worker}")
+
+    def broke(worker, n):
+        unknown[worker] += 1
+
+    Load(step, broke).run_through_crash()
+    connection = client()
+    for worker in range(WORKERS):
+        hits = int(connection.get(f"hits:{worker}"))
+        least, most = len(acknowledged[worker]), len(acknowledged[worker]) + unknown[worker]
+        assert least <= hits <= most, f"hits:{worker} is {hits}, not within {least}..{most}"
+        assert connection.bitcount(f"active:{worker}") == hits, "a transaction was torn: bits"
+        assert sum(map(int, connection.hvals(f"pages:{worker}"))) == hits, "a transaction was torn: pages"
+        assert float(connection.get(f"revenue:{worker}")) == hits / 2, "a transaction was torn: revenue"
+        estimate = connection.pfcount(f"visitors:{worker}")
+        assert abs(estimate - hits) <= 5 + hits * 0.05, f"{estimate} visitors are estimated, {hits} came"
+        again = connection.pfadd(f"visitors:{worker}", *acknowledged[worker])
+        assert again == 0, "an acknowledged visitor is not in the HyperLogLog"
+    keys = [f"visitors:{worker}" for worker in range(WORKERS)]
+    connection.pfmerge("everybody", *keys)
+    assert connection.pfcount("everybody") == connection.pfcount(*keys), "a merge is not the union"
+
+
+def geo_search():
+    """16: drivers that move, found by those near them."""
+    stored = set()
+    places = {}  # driver -> places where it may be, None for nowhere
+
+    def step(connection, worker, n):
+        driver = f"driver-{worker}-{n % 20}"
+        place = (13 + worker + (n * 37 % 1000) / 1000, 38 + (n * 91 % 1000) / 1000)
+        places[driver] = places.get(driver, {None}) | {place}
+        connection.geoadd("drivers", (*place, driver))
+        places[driver] = {place}
+        near = connection.geosearch("drivers", longitude=place[0], latitude=place[1], radius=20, unit="m")
+        assert driver in near, f"{driver} is not where it was put"
+        if n % 10 == 0:
+            count = connection.geosearchstore(
+                f"near:{worker}", "drivers", member=driver, width=400, height=400, unit="km", storedist=True
+            )
+            assert count > 0, "a driver is near itself"
+            stored.add(f"near:{worker}")
+
+    Load(step).run_through_crash()
+    connection = client()
+    for driver, allowed in places.items():
+        found = connection.geopos("drivers", driver)[0]
+        if found is None:
+            assert None in allowed, f"{driver} is gone"
+            continue
+        same = [p for p in allowed if p and abs(p[0] - found[0]) < 1e-5 and abs(p[1] - found[1]) < 1e-5]
+        assert same, f"{driver} is at {found}, allowed are {allowed}"
+        assert connection.geodist("drivers", driver, driver) == 0
+    for key in stored:
+        assert connection.type(key) == "zset", f"{key} was stored and is gone"
+
+
 def optimistic_transactions():
     """18: transfers between accounts with WATCH, MULTI and EXEC; the total never changes."""
     accounts = [f"account:{i}" for i in range(5)]
@@ -384,18 +456,22 @@ def optimistic_transactions():
         assert done[worker] <= count <= done[worker] + unknown[worker], f"{count} transfers, {done[worker]} acknowledged"
 
 
+PATTERNS = [
+    cache_aside,
+    fixed_window_rate_limit,
+    sliding_window_rate_limit,
+    session_store,
+    list_queue,
+    delayed_jobs,
+    leaderboard,
+    counters_and_analytics,
+    geo_search,
+    optimistic_transactions,
+]
+
+
 def main():
-    patterns = [
-        cache_aside,
-        fixed_window_rate_limit,
-        sliding_window_rate_limit,
-        session_store,
-        list_queue,
-        delayed_jobs,
-        leaderboard,
-        optimistic_transactions,
-    ]
-    for pattern in patterns:
+    for pattern in PATTERNS:
         client().flushall()
         try:
             pattern()

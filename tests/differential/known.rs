@@ -65,3 +65,19 @@ fn unsigned_zeros(reply: &Value) -> Value {
 fn text(value: &Value) -> &[u8] {
     value.bytes().unwrap_or_default()
 }
+
+#[test]
+fn every_reason_is_on_the_page_of_differences() {
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = plain(include_str!("../../docs/compatibility.md"));
+    let source = include_str!("known.rs").split("#[test]").next().unwrap_or_default();
+    let mut reasons = 0;
+    for behind in source.split("Some(").skip(1) {
+        // Only of reasons the first thing is a text.
+        let Some(text) = behind.trim_start().strip_prefix('"') else { continue };
+        let text = plain(&text.split('"').next().unwrap_or_default().replace("\\\n", " "));
+        assert!(page.contains(&text), "docs/compatibility.md does not name this difference: {text}");
+        reasons += 1;
+    }
+    assert!(reasons >= 5, "{reasons} reasons found");
+}

@@ -10,12 +10,16 @@
 
 mod bitmaps;
 mod compare;
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod known;
 mod lists;
 mod make;
+mod payloads;
 mod sets;
+mod sort;
 mod sorted_sets;
 mod strings;
 #[path = "../support/mod.rs"]
@@ -39,7 +43,10 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("lists", 9, lists::command),
     ("sets", 10, sets::command),
     ("sorted_sets", 12, sorted_sets::command),
+    ("hyperloglogs", 5, hyperloglogs::command),
+    ("geo", 8, geo::command),
     ("keys", 8, keys::command),
+    ("sort", 5, sort::command),
     ("transactions", 3, transactions::command),
 ];
 

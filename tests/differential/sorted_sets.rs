@@ -20,7 +20,10 @@ pub fn command(make: &mut Make) -> Words {
         14 => with_members(make, line!["ZMSCORE", key]),
         15..=16 => line![make.pick(&["ZRANK", "ZREVRANK"]), key, make.member()],
         17..=18 => line!["ZCOUNT", key, bound(make), bound(make)],
-        19..=22 => ranked(make, line![make.pick(&["ZRANGE", "ZRANGE", "ZREVRANGE"]), key]),
+        19..=22 => {
+            let command = line![make.pick(&["ZRANGE", "ZRANGE", "ZREVRANGE"]), key];
+            ranked(make, command)
+        }
         23..=25 => scored(make, key),
         26 => {
             let source = make.key();

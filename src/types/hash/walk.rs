@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::command::options::{self, ScanExtra, ScanOptions, integer, is};
+use crate::command::options::{self, REPETITIONS_BYTES_MAX, ScanExtra, ScanOptions, integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::resp::{Protocol, Reply};
 
 use super::value::{Field, Hash};
-
-/// Longest reply of HRANDFIELD with a negative count, in bytes: with repetitions a short request could ask for any length.
-const REPETITIONS_BYTES_MAX: usize = 256 << 20;
 
 /// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

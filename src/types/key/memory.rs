@@ -8,20 +8,11 @@ use crate::allocator;
 use crate::command::options::{integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
-use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::Part;
 use crate::resp::Reply;
 
-/// A key's share of its slot's table: its pointer, a little room to grow, and its part of a page's header.
-const TABLE_SHARE: usize = 12;
-/// A key's share of the index of expiry times: three numbers in nodes that are two thirds full.
-const EXPIRY_SHARE: usize = 36;
-
-/// Bytes behind a key: the key, its value, and its share of tables and indexes.
-pub fn usage_of(entry: &Entry) -> usize {
-    let expiry = if entry.expire_at().is_some() { EXPIRY_SHARE } else { 0 };
-    entry.heap_bytes() + TABLE_SHARE + expiry
-}
+/// A key's share of the index of expiry times: three numbers in nodes that are little more than half full.
+const EXPIRY_SHARE: usize = 52;
 
 /// Values know their size, so there is nothing to sample: SAMPLES is read and changes nothing.
 pub(super) fn usage(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -36,10 +27,15 @@ pub(super) fn usage(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
             _ => return Err(CommandError::SYNTAX),
         }
     }
-    match ctx.entry_quietly(args.get(2)) {
-        Some(entry) => reply.integer(usage_of(entry) as i64),
-        None => reply.null(),
-    }
+    let key = args.get(2);
+    let Some(entry) = ctx.entry_quietly(key) else {
+        reply.null();
+        return Ok(());
+    };
+    let own = entry.heap_bytes() + if entry.expire_at().is_some() { EXPIRY_SHARE } else { 0 };
+    let (slot, space) = (ctx.place(key).slot, ctx.space());
+    let part = ctx.held().shelf(slot).stripe.part(space);
+    reply.integer((own + part.map_or(0, |part| part.tables_share(slot))) as i64);
     Ok(())
 }
 
@@ -48,13 +44,20 @@ struct DatabaseUsage {
     db: u32,
     keys: usize,
     expiring: usize,
+    tables_bytes: usize,
 }
 
 fn database_usage(ctx: &Ctx<'_>) -> Vec<DatabaseUsage> {
     let of = |db| {
         let space = ctx.keyspace().space(db);
-        let parts = ctx.held().shelves().filter_map(|shelf| shelf.stripe.part(space));
-        DatabaseUsage { db, keys: keys_in(ctx, db), expiring: parts.map(Part::expiring_len).sum() }
+        let parts = || ctx.held().shelves().filter_map(|shelf| shelf.stripe.part(space));
+        let expiring = parts().map(Part::expiring_len).sum();
+        DatabaseUsage {
+            db,
+            keys: keys_in(ctx, db),
+            expiring,
+            tables_bytes: parts().map(Part::tables_bytes).sum(),
+        }
     };
     (0..ctx.keyspace().databases()).map(of).filter(|usage| usage.keys > 0).collect()
 }
@@ -82,7 +85,7 @@ pub(super) fn stats(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Co
                 .sum::<usize>()
         })
         .sum();
-    let tables: usize = databases.iter().map(|db| db.keys * TABLE_SHARE + db.expiring * EXPIRY_SHARE).sum();
+    let tables: usize = databases.iter().map(|db| db.tables_bytes + db.expiring * EXPIRY_SHARE).sum();
     let overhead = (clients + tables) as u64;
     let dataset = usage.allocated.saturating_sub(overhead);
     let keys: usize = databases.iter().map(|db| db.keys).sum();
@@ -144,7 +147,7 @@ impl Fields<'_, '_> {
         self.reply.bulk_str(&format!("db.{}", usage.db));
         self.reply.map(3);
         for (name, bytes) in [
-            ("overhead.hashtable.main", usage.keys * TABLE_SHARE),
+            ("overhead.hashtable.main", usage.tables_bytes),
             ("overhead.hashtable.expires", usage.expiring * EXPIRY_SHARE),
             ("overhead.hashtable.slot-to-keys", 0),
         ] {

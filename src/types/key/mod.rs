@@ -2,11 +2,17 @@
 
 pub mod commands;
 mod copy;
+mod dump;
 mod expire;
 mod memory;
 mod object;
 mod scan;
+mod sort;
 mod table;
 
+#[cfg(test)]
+mod dump_tests;
+#[cfg(test)]
+mod sort_tests;
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,10 @@
 
 use super::commands::look;
 use crate::command::{Args, CommandResult, Ctx};
-use crate::config::MaxmemoryPolicy;
 use crate::error::CommandError;
+use crate::keyspace::access::Accesses;
 use crate::keyspace::entry::Entry;
 use crate::resp::Reply;
-
-/// The access clock counts seconds in this many bits.
-const CLOCK_MASK: u64 = (1 << 24) - 1;
 
 const NO_FREQUENCY: CommandError = CommandError::new(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
@@ -18,14 +15,6 @@ const NO_IDLE_TIME: CommandError = CommandError::new(
     "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at \
      runtime LRU and LFU data will take some time to adjust.",
 );
-
-/// Seconds since an entry was last read. Of one that never was, only that it is no longer than the server runs is known.
-pub fn idle_s(ctx: &Ctx<'_>, access: u32) -> u64 {
-    if access == 0 {
-        return ctx.server.uptime().as_secs();
-    }
-    (ctx.now_ms / 1000).wrapping_sub(u64::from(access)) & CLOCK_MASK
-}
 
 pub(super) fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     reply.bulk_or_null(look(ctx, args.get(2)).map(|entry| entry.encoding().as_bytes()));
@@ -41,27 +30,28 @@ pub(super) fn refcount(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
-fn counts_frequency(ctx: &Ctx<'_>) -> bool {
-    matches!(ctx.server.config.maxmemory_policy(), MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
-}
-
 pub(super) fn idletime(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    match look(ctx, args.get(2)).map(Entry::access) {
-        None => reply.null(),
-        Some(_) if counts_frequency(ctx) => return Err(NO_IDLE_TIME),
-        Some(access) => reply.integer(idle_s(ctx, access) as i64),
+    let up_s = ctx.server.uptime().as_secs();
+    let Some(access) = look(ctx, args.get(2)).map(Entry::access) else {
+        reply.null();
+        return Ok(());
+    };
+    match ctx.held().accesses {
+        Accesses::Recency(recency) => reply.integer(recency.idle_s(access, up_s).into()),
+        _ => return Err(NO_IDLE_TIME),
     }
     Ok(())
 }
 
-/// Accesses are not counted yet, whatever the policy: the answer is that of a key never accessed.
 pub(super) fn freq(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if look(ctx, args.get(2)).is_none() {
+    let up_s = ctx.server.uptime().as_secs();
+    let Some(access) = look(ctx, args.get(2)).map(Entry::access) else {
         reply.null();
-    } else if counts_frequency(ctx) {
-        reply.integer(0);
-    } else {
-        return Err(NO_FREQUENCY);
+        return Ok(());
+    };
+    match ctx.held().accesses {
+        Accesses::Frequency(frequency) => reply.integer(frequency.count(access, up_s).into()),
+        _ => return Err(NO_FREQUENCY),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The declarations of the commands on keys and databases.
 
-use super::{commands, copy, expire, memory, object, scan};
+use super::{commands, copy, dump, expire, memory, object, scan, sort};
 use crate::command::keys::KeySpec;
 use crate::command::{Command, Flags, Group};
 
@@ -9,6 +9,11 @@ const SEEN_AT_2: &[KeySpec] = &[KeySpec::at(2, &["RO"])];
 const ALL_SEEN: &[KeySpec] = &[KeySpec::range(1, -1, 1, &["RO"])];
 const READ: &[KeySpec] = &[KeySpec::at(1, &["RO", "access"])];
 const UPDATED: &[KeySpec] = &[KeySpec::at(1, &["RW", "update"])];
+const SORTED: KeySpec = KeySpec::at(1, &["RO", "access"]);
+const SORT_PATTERNS: KeySpec = KeySpec::unknown(sort::keys_made, &["RO", "access"]);
+const SORT_CATEGORIES: &[&str] = &["set", "sortedset", "list", "dangerous"];
+const SORT_COMPLEXITY: &str = "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the \
+                               number of returned elements. When the elements are not sorted, complexity is O(N).";
 const DELETED: &[KeySpec] = &[KeySpec::range(1, -1, 1, &["RM", "delete"])];
 
 pub static COMMANDS: &[Command] = &[
@@ -47,6 +52,21 @@ pub static COMMANDS: &[Command] = &[
                      Removing a single key that holds a string value is O(1).",
         syntax: "key [key ...]",
         handler: commands::del,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "dump",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: READ,
+        since: "2.6.0",
+        summary: "Return a serialized version of the value stored at the specified key.",
+        complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the \
+                     number of Redis objects composing the value and M their average size. For \
+                     small string values the time complexity is thus O(1)+O(1*M) where M is small, \
+                     so simply O(1).",
+        syntax: "key",
+        handler: dump::dump,
         ..Command::DEFAULT
     },
     Command {
@@ -241,6 +261,23 @@ pub static COMMANDS: &[Command] = &[
         ..Command::DEFAULT
     },
     Command {
+        name: "restore",
+        arity: -4,
+        flags: Flags::WRITE.union(Flags::DENYOOM),
+        keys: &[KeySpec::at(1, &["OW", "update"])],
+        since: "2.6.0",
+        summary: "Create a key using the provided serialized value, previously obtained using DUMP.",
+        complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized \
+                     value, where N is the number of Redis objects composing the value and M their \
+                     average size. For small string values the time complexity is thus O(1)+O(1*M) \
+                     where M is small, so simply O(1). However for sorted set values the complexity \
+                     is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+        syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        acl: &["dangerous"],
+        handler: dump::restore,
+        ..Command::DEFAULT
+    },
+    Command {
         name: "scan",
         arity: -2,
         flags: Flags::READONLY.union(Flags::ALL_KEYS),
@@ -251,6 +288,32 @@ pub static COMMANDS: &[Command] = &[
                      collection.",
         syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         handler: scan::scan,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "sort",
+        arity: -2,
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS),
+        keys: &[SORTED, SORT_PATTERNS, KeySpec::unknown(sort::destination, &["OW", "update"])],
+        summary: "Sort the elements in a list, set or sorted set",
+        complexity: SORT_COMPLEXITY,
+        syntax: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] \
+                 [STORE destination]",
+        acl: SORT_CATEGORIES,
+        handler: sort::sort,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "sort_ro",
+        arity: -2,
+        flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
+        keys: &[SORTED, SORT_PATTERNS],
+        since: "7.0.0",
+        summary: "Sort the elements in a list, set or sorted set. Read-only variant of SORT.",
+        complexity: SORT_COMPLEXITY,
+        syntax: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
+        acl: SORT_CATEGORIES,
+        handler: sort::sort_ro,
         ..Command::DEFAULT
     },
     Command {

@@ -35,6 +35,7 @@ pub struct Elements<'a>(Source<'a>);
 enum Source<'a> {
     One(&'a [u8]),
     Args(RequestArgs<'a>),
+    Slices(&'a [&'a [u8]]),
     /// Length-prefixed, checked.
     Encoded {
         bytes: &'a [u8],
@@ -53,6 +54,10 @@ impl<'a> Elements<'a> {
         Self(Source::Args(args))
     }
 
+    pub const fn slices(elements: &'a [&'a [u8]]) -> Self {
+        Self(Source::Slices(elements))
+    }
+
     /// Elements of another list.
     pub const fn range(range: &'a Iter<'a>) -> Self {
         Self(Source::Range(range))
@@ -62,6 +67,7 @@ impl<'a> Elements<'a> {
         match self.0 {
             Source::One(_) => 1,
             Source::Args(args) => args.len(),
+            Source::Slices(slices) => slices.len(),
             Source::Encoded { count, .. } => count,
             Source::Range(range) => range.len(),
         }
@@ -77,6 +83,7 @@ impl<'a> Elements<'a> {
         match self.0 {
             Source::One(element) => visit(element),
             Source::Args(args) => args.iter().for_each(visit),
+            Source::Slices(slices) => slices.iter().copied().for_each(visit),
             Source::Range(range) => range.clone().for_each(visit),
             Source::Encoded { bytes, .. } => {
                 let mut cursor = Cursor::new(bytes);

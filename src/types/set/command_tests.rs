@@ -266,30 +266,6 @@ fn scans_are_complete_and_take_patterns() {
     assert!(calls > 20);
 }
 
-#[test]
-fn limits_of_representations_are_followed_as_they_change() {
-    let mut rig = Rig::new();
-    script(
-        &mut rig,
-        "CONFIG SET set-max-intset-entries 2 set-max-listpack-entries 3 set-max-listpack-value 4 => +OK
-         SADD i 1 2 => :2
-         OBJECT ENCODING i => $6 intset
-         SADD i 3 => :1
-         OBJECT ENCODING i => $9 hashtable
-         SADD w a b 1234 => :3
-         OBJECT ENCODING w => $8 listpack
-         SADD w c => :1
-         OBJECT ENCODING w => $9 hashtable
-         SADD v 12345 => :1
-         SADD v x => :1
-         OBJECT ENCODING v => $9 hashtable
-         CONFIG SET set-max-intset-entries 0 => +OK
-         SADD z 1 => :1
-         OBJECT ENCODING z => $8 listpack
-         CONFIG SET set-max-intset-entries 512 set-max-listpack-entries 128 set-max-listpack-value 64 => +OK",
-    );
-}
-
 /// Bytes that a command adds to the log.
 fn logged(rig: &mut Rig, command: &str) -> u64 {
     let end = |rig: &Rig| rig.server.store.get().expect("the rig opened it").log.append_lsn();

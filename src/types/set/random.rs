@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::command::options::integer;
+use crate::command::options::{REPETITIONS_BYTES_MAX, integer};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
@@ -16,8 +16,6 @@ use super::commands::{set_quietly, write_all};
 use super::copied::Copied;
 use super::value::{Member, Set, SetOp};
 
-/// Longest reply of SRANDMEMBER with a negative count, in bytes: with repetitions a short request could ask for any length.
-const REPETITIONS_BYTES_MAX: usize = 256 << 20;
 /// Drawing one member of a spread set costs about as much as walking over this many.
 const DRAW_COST: usize = 16;
 
@@ -120,10 +118,16 @@ pub(super) fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'
             draw_distinct(set, count, &mut prng, &mut |member| reply.bulk(&member));
         }
         (Some(set), Some(count)) => {
-            reply.array(count.unsigned_abs() as usize);
-            let start = reply.len();
-            for _ in 0..count.unsigned_abs() {
-                reply.bulk(&draw(set, &mut prng));
+            let (count, start) = (count.unsigned_abs(), reply.len());
+            // A small set cannot go to a member without passing those before it: for many draws, all are laid out first.
+            let few = !set.is_spread() && count > set.len() as u64;
+            let members: Vec<Member<'_>> = if few { set.members().collect() } else { Vec::new() };
+            reply.array(count as usize);
+            for _ in 0..count {
+                match members.len() as u64 {
+                    0 => reply.bulk(&draw(set, &mut prng)),
+                    len => reply.bulk(&members[prng.below(len) as usize]),
+                }
                 if reply.len() - start > REPETITIONS_BYTES_MAX {
                     return Err(CommandError::OUT_OF_RANGE);
                 }

@@ -15,6 +15,8 @@ pub enum StringOp<'a> {
     Append { bytes: &'a [u8] },
     /// Bytes from an offset on, zeros in between if the string was shorter.
     SetRange { offset: u64, bytes: &'a [u8] },
+    /// Bytes instead of `removed` ones from an offset on: what lies behind them moves.
+    Splice { offset: u64, removed: u64, bytes: &'a [u8] },
     /// One bit, counted from the highest of the first byte.
     SetBit { offset: u64, bit: bool },
 }
@@ -29,6 +31,7 @@ impl<'a> CollectionOp<'a> for StringOp<'a> {
             Self::SetRange { .. } => 4,
             Self::SetBit { bit: false, .. } => 5,
             Self::SetBit { bit: true, .. } => 6,
+            Self::Splice { .. } => 7,
         }
     }
 
@@ -48,6 +51,11 @@ impl<'a> CollectionOp<'a> for StringOp<'a> {
                 put_bytes(out, bytes);
             }
             Self::SetBit { offset, .. } => put_varint(out, offset),
+            Self::Splice { offset, removed, bytes } => {
+                put_varint(out, offset);
+                put_varint(out, removed);
+                put_bytes(out, bytes);
+            }
         }
     }
 
@@ -62,6 +70,7 @@ impl<'a> CollectionOp<'a> for StringOp<'a> {
             3 => Self::Append { bytes: cursor.bytes()? },
             4 => Self::SetRange { offset: cursor.varint()?, bytes: cursor.bytes()? },
             5 | 6 => Self::SetBit { offset: cursor.varint()?, bit: code == 6 },
+            7 => Self::Splice { offset: cursor.varint()?, removed: cursor.varint()?, bytes: cursor.bytes()? },
             _ => return Err(Malformed("unknown string op")),
         })
     }
@@ -94,13 +103,14 @@ mod tests {
             3 => StringOp::Append { bytes },
             4 => StringOp::SetRange { offset: number, bytes },
             5 => StringOp::SetBit { offset: number, bit: true },
+            6 => StringOp::Splice { offset: number, removed: number / 2, bytes },
             _ => StringOp::SetBit { offset: number, bit: false },
         }
     }
 
     proptest! {
         #[test]
-        fn ops_are_read_back(bytes in any::<Vec<u8>>(), number in any::<u64>(), which in 0u8..7) {
+        fn ops_are_read_back(bytes in any::<Vec<u8>>(), number in any::<u64>(), which in 0u8..8) {
             let op = any_op(&bytes, number, which);
             let mut out = Vec::new();
             op.encode(&mut out);

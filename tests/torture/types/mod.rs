@@ -1,6 +1,7 @@
 //! What each type adds to the torture: one file with the commands that log each of its ops. [`TYPES`] is the one place to name it.
 
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod sets;
@@ -20,4 +21,5 @@ pub const TYPES: &[Type] = &[
     Type { name: "hashes", lines: hashes::LINES },
     Type { name: "sets", lines: sets::LINES },
     Type { name: "sorted-sets", lines: sorted_sets::LINES },
+    Type { name: "hyperloglogs", lines: hyperloglogs::LINES },
 ];

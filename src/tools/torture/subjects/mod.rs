@@ -4,6 +4,7 @@
 
 mod counters;
 mod hashes;
+mod hyperloglogs;
 mod lists;
 mod sets;
 mod sorted_sets;
@@ -97,6 +98,7 @@ subjects! {
     lists: Lists(lists::Lists), 5;
     sets: Sets(sets::Sets), 5;
     sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
+    hyperloglogs: HyperLogLogs(hyperloglogs::HyperLogLogs), 2;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
