@@ -1,5 +1,7 @@
 //! From an entry of the keyspace to the bytes of its value.
 
+use std::ops::Deref;
+
 use super::{intset, listpack, node, types};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::Value;
@@ -48,7 +50,7 @@ const fn spread(value: &Value) -> &'static str {
 }
 
 fn integers(set: &Set) -> Option<Vec<i64>> {
-    set.members().map(parse_i64).collect()
+    set.members().map(|member| parse_i64(&member)).collect()
 }
 
 /// Appends a value of the type that [`type_of`] told for the same time, without the type byte.
@@ -136,14 +138,14 @@ fn put_set(out: &mut Vec<u8>, kind: u8, set: &Set) {
         (types::SET_LISTPACK, _) => put_listpack(out, set.members()),
         _ => {
             put_length(out, set.len());
-            set.members().for_each(|member| put_string(out, member));
+            set.members().for_each(|member| put_string(out, &member));
         }
     }
 }
 
-fn put_listpack<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = &'a [u8]>) {
+fn put_listpack(out: &mut Vec<u8>, elements: impl Iterator<Item = impl Deref<Target = [u8]>>) {
     let mut writer = listpack::Writer::new();
-    elements.for_each(|element| writer.push(element));
+    elements.for_each(|element| writer.push(&element));
     put_raw(out, &writer.finish());
 }
 

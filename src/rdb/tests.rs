@@ -43,7 +43,7 @@ fn seen(entry: &Entry) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = match entry.as_value() {
         None => return vec![entry.as_string().expect("it has no other value").to_vec()],
         Some(Value::List(list)) => return list.iter().map(<[u8]>::to_vec).collect(),
-        Some(Value::Set(set)) => set.members().map(<[u8]>::to_vec).collect(),
+        Some(Value::Set(set)) => set.members().map(|member| member.to_vec()).collect(),
         Some(Value::SortedSet(set)) => {
             set.members().map(|(score, member)| pair(member, &score.to_bits().to_le_bytes())).collect()
         }

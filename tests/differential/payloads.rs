@@ -97,7 +97,7 @@ fn every_old_encoding_is_restored_as_by_redis() {
 
 /// A command that makes or enlarges one of the keys; sizes on both sides of the limits of small representations.
 fn grow(random: &mut Random, key: &str) -> Words {
-    let mut element = |random: &mut Random| -> Vec<u8> {
+    let element = |random: &mut Random| -> Vec<u8> {
         match random.below(8) {
             0..=2 => random.below(1000).to_string().into_bytes(),
             3 => (random.next() as i64 >> random.below(64)).to_string().into_bytes(),

@@ -201,7 +201,7 @@ fn read(ctx: &mut Ctx<'_>, key: &[u8], request: &mut Request<'_>) -> Result<Vec<
         Value::SortedSet(set) => set.range(window(set.len())).map(|(_, member)| member.to_vec()).collect(),
         Value::Set(set) => {
             let window = window(set.len());
-            set.members().skip(window.start).take(window.len()).map(<[u8]>::to_vec).collect()
+            set.members().skip(window.start).take(window.len()).map(|member| member.to_vec()).collect()
         }
         Value::Hash(_) => return Err(CommandError::WRONG_TYPE),
     })
