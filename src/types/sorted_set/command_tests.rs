@@ -204,9 +204,8 @@ fn models_of(rig: &mut Rig, sets: &Sets) -> Vec<Model> {
             pairs.iter().for_each(|(_, member)| {
                 model.0.insert(member.clone(), 1);
             });
-            let key = format!("in{number}").into_bytes();
-            let members: Vec<&[u8]> = model.0.keys().map(String::as_bytes).collect();
-            make_plain(rig, &key, &members);
+            let members: Vec<&str> = model.0.keys().map(String::as_str).collect();
+            rig.run(&format!("SADD in{number} {}", members.join(" ")));
         } else {
             model.add("", pairs);
             rig.run(&format!("ZADD in{number}{}", pairs_text(pairs)));
@@ -214,17 +213,6 @@ fn models_of(rig: &mut Rig, sets: &Sets) -> Vec<Model> {
         models.push(model);
     }
     models
-}
-
-/// A plain set, whatever commands there are for those.
-fn make_plain(rig: &mut Rig, key: &[u8], members: &[&[u8]]) {
-    use crate::keyspace::op::Op;
-    use crate::keyspace::waiters::StripeSet;
-    use crate::types::set::value::SetOp;
-    let keyspace = &rig.server.store.get().expect("the rig opened it").keyspace;
-    let mut held = keyspace.lock(StripeSet::ALL);
-    let op = Op::Set(SetOp::add(members));
-    held.apply(keyspace.space(0), &keyspace.key(key), &op).expect("the key is new");
 }
 
 fn combined(models: &[Model], weights: &[i64], aggregate: &str, in_all: bool) -> Vec<(i64, String)> {
