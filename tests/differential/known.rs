@@ -32,6 +32,9 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"ZRANK" | b"ZREVRANK", _) if text(oracle).starts_with(b"ERR wrong number of arguments") => {
             Some("since Redis 7.2 a rank can be asked for WITHSCORE")
         }
+        (name, _) if name.starts_with(b"Z") && fractions(oracle) == fractions(ours) => {
+            Some("since Redis 7.2 a score has as many digits as it takes; 7.0 writes seventeen")
+        }
         (name, _) if name.starts_with(b"Z") && unsigned_zeros(oracle) == unsigned_zeros(ours) => Some(
             "Redis keeps the sign of a zero in large sorted sets, and not in small ones; Duramen never does",
         ),
@@ -58,6 +61,20 @@ fn unsigned_zeros(reply: &Value) -> Value {
         Value::Bulk(text) if text == b"-0" => Value::bulk("0"),
         Value::Double(text) if text == b"-0" => Value::Double(b"0".to_vec()),
         Value::Array(items) => Value::Array(items.iter().map(unsigned_zeros).collect()),
+        other => other.clone(),
+    }
+}
+
+/// With fractions, such as distances that were stored, in their shortest form.
+fn fractions(reply: &Value) -> Value {
+    let shortest = |text: &[u8]| {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.contains('.'))?;
+        Some(text.parse::<f64>().ok()?.to_string())
+    };
+    match reply {
+        Value::Bulk(text) => shortest(text).map_or_else(|| reply.clone(), Value::bulk),
+        Value::Double(text) => shortest(text).map_or_else(|| reply.clone(), |text| Value::Double(text.into_bytes())),
+        Value::Array(items) => Value::Array(items.iter().map(fractions).collect()),
         other => other.clone(),
     }
 }
