@@ -1,7 +1,5 @@
 //! From an entry of the keyspace to the bytes of its value.
 
-use std::ops::Deref;
-
 use super::{intset, listpack, node, types};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::Value;
@@ -135,7 +133,11 @@ fn put_set(out: &mut Vec<u8>, kind: u8, set: &Set) {
             intset::put(&mut packed, &mut values);
             put_raw(out, &packed);
         }
-        (types::SET_LISTPACK, _) => put_listpack(out, set.members()),
+        (types::SET_LISTPACK, _) => {
+            let mut writer = listpack::Writer::new();
+            set.members().for_each(|member| writer.push(&member));
+            put_raw(out, &writer.finish());
+        }
         _ => {
             put_length(out, set.len());
             set.members().for_each(|member| put_string(out, &member));
@@ -143,16 +145,12 @@ fn put_set(out: &mut Vec<u8>, kind: u8, set: &Set) {
     }
 }
 
-fn put_listpack(out: &mut Vec<u8>, elements: impl Iterator<Item = impl Deref<Target = [u8]>>) {
-    let mut writer = listpack::Writer::new();
-    elements.for_each(|element| writer.push(&element));
-    put_raw(out, &writer.finish());
-}
-
 fn put_hash(out: &mut Vec<u8>, kind: u8, hash: &Hash, now_ms: u64) {
     let fields = || hash.fields(now_ms);
     if kind == types::HASH_LISTPACK {
-        return put_listpack(out, fields().flat_map(|field| [field.name, field.value]));
+        let mut writer = listpack::Writer::new();
+        fields().flat_map(|field| [field.name, field.value]).for_each(|string| writer.push(string));
+        return put_raw(out, &writer.finish());
     }
     let earliest = fields().filter_map(|field| field.expire_at).min().unwrap_or(0);
     if kind == types::HASH_METADATA {

@@ -26,11 +26,6 @@ mod pieces;
 mod ziplist;
 mod zipmap;
 
-#[cfg(test)]
-pub(crate) mod samples;
-#[cfg(test)]
-mod tests;
-
 pub use content::Content;
 pub use crc64::crc64;
 pub use decode::decode;
@@ -79,3 +74,8 @@ mod node {
 pub const fn version_of(kind: u8) -> u16 {
     if kind == types::HASH_METADATA { VERSION_OF_FIELD_EXPIRY } else { VERSION }
 }
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;

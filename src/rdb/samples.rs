@@ -3,6 +3,7 @@
 /// A value, type first, and what it is. The first [`KNOWN_TO_REDIS_7_0`] of [`SAMPLES`] can be restored by Redis 7.0.
 pub type Sample = (&'static str, &'static [u8]);
 
+#[allow(dead_code, reason = "not everybody who includes this file compares with it")]
 pub const KNOWN_TO_REDIS_7_0: usize = 27;
 
 #[rustfmt::skip]

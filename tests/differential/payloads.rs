@@ -16,7 +16,7 @@ mod samples;
 
 const REDIS_7_0: u16 = 10;
 const SET_LISTPACK: u8 = 20;
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 150;
 
 fn call(client: &mut Client, command: &Words) -> Value {
     client.call(command).unwrap_or_else(|e| panic!("{}: {e}", notation::show_command(command)))

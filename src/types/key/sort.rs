@@ -154,7 +154,25 @@ pub(super) fn keys_made(args: Args<'_>) -> Found {
 
 /// For the key specification of STORE.
 pub(super) fn destination(args: Args<'_>) -> Found {
-    Request::parse(args, true).ok().and_then(|request| request.store_at).map_or(Found::None, Found::At)
+    let store_at =
+        Request::parse(args, true).map_or_else(|_| guess_destination(args), |request| request.store_at);
+    store_at.map_or(Found::None, Found::At)
+}
+
+/// What COMMAND GETKEYS tells of arguments that SORT itself would refuse.
+fn guess_destination(args: Args<'_>) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(word) = args.try_get(at) {
+        at += match word {
+            _ if is(word, "limit") => 3,
+            _ if is(word, "by") || is(word, "get") => 2,
+            _ => 1,
+        };
+        if is(word, "store") && at < args.len() {
+            found = Some(at);
+        }
+    }
+    found
 }
 
 pub(super) fn sort(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

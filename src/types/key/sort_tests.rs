@@ -188,7 +188,9 @@ fn patterns_are_looked_up_within_a_transaction_too() {
     rig.run("SORT words BY w_* GET h_*->f STORE {x}d");
     rig.run("SORT_RO words BY w_*");
     assert_eq!(rig.run("EXEC"), "*2\r\n:2\r\n*2\r\n$1\r\nb\r\n$1\r\na\r\n");
-    assert_eq!(rig.run("COMMAND GETKEYS SORT l BY store STORE d"), "*2\r\n$1\r\nl\r\n$1\r\nd\r\n");
+    for line in ["SORT l BY store STORE d", "SORT l NOPE STORE d NOPE", "SORT l BY BY store STORE d"] {
+        assert_eq!(rig.run(&format!("COMMAND GETKEYS {line}")), "*2\r\n$1\r\nl\r\n$1\r\nd\r\n");
+    }
 }
 
 proptest! {
