@@ -68,7 +68,9 @@ impl Part {
                 let offset = usize::try_from(offset).map_err(|_| Misfit("offset over the address space"))?;
                 self.write_string(key, offset, bytes, accesses)
             }
-            StringOp::Splice { offset, removed, bytes } => self.splice_string(key, offset, removed, bytes, accesses),
+            StringOp::Splice { offset, removed, bytes } => {
+                self.splice_string(key, offset, removed, bytes, accesses)
+            }
             StringOp::SetBit { offset, bit } => {
                 let byte =
                     usize::try_from(offset / 8).map_err(|_| Misfit("offset over the address space"))?;

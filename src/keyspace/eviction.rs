@@ -74,7 +74,7 @@ impl Scores {
             return None;
         }
         Some(match self.wanted.first {
-            First::Worthless => u64::from(self.accesses.worthlessness(entry.access(), self.up_s)),
+            First::Worthless => self.accesses.worthlessness(entry.access(), self.up_s),
             First::Any => 0,
             First::Due => u64::MAX - expire_at?,
         })
@@ -219,7 +219,7 @@ impl Pool {
     }
 
     /// Looks at some keys of a stripe. Returns how many may be evicted.
-    fn sample(&mut self, keyspace: &Keyspace, scores: &Scores, stripe: usize, samples: usize) -> bool {
+    fn sample(&mut self, keyspace: &Keyspace, scores: &Scores, stripe: usize, samples: usize) -> usize {
         let held = keyspace.lock(StripeSet::one(stripe));
         let shelf = held.shelves().next().expect("one stripe was locked");
         let only_volatile = scores.wanted.only_volatile;
