@@ -72,14 +72,19 @@ impl Accesses {
     }
 
     /// How little an entry is worth: the one with more is evicted first. `up_s`: how long the server runs, for those not accessed since.
-    pub fn worthlessness(&self, access: u32, up_s: u64) -> u32 {
+    /// Under LRU this follows from the time of the last access alone, so that what was looked at earlier compares with what is looked
+    /// at now.
+    pub fn worthlessness(&self, access: u32, up_s: u64) -> u64 {
         match self {
             Self::Off => 0,
-            Self::Recency(recency) => recency.idle_s(access, up_s),
+            Self::Recency(recency) => {
+                let idle_s = recency.idle_s(access, up_s);
+                u64::MAX - recency.now_s.saturating_sub(idle_s.into())
+            }
             // Of those with one count, the one that was accessed earlier.
             Self::Frequency(frequency) => {
-                u32::from(u8::MAX - frequency.count(access, up_s)) << 16
-                    | frequency.since_minutes(access, up_s)
+                let rare = u64::from(u8::MAX - frequency.count(access, up_s));
+                rare << 16 | u64::from(frequency.since_minutes(access, up_s))
             }
         }
     }

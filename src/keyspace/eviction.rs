@@ -74,7 +74,7 @@ impl Scores {
             return None;
         }
         Some(match self.wanted.first {
-            First::Worthless => u64::from(self.accesses.worthlessness(entry.access(), self.up_s)),
+            First::Worthless => self.accesses.worthlessness(entry.access(), self.up_s),
             First::Any => 0,
             First::Due => u64::MAX - expire_at?,
         })

@@ -4,8 +4,8 @@
     tests/bench/eviction.py [--keys 200000] [--requests 1500000] [--policy allkeys-lru --policy allkeys-lfu ...]
 
 Keys are drawn from a Zipf distribution (exponent 0.99), scattered over the key space. A client that finds nothing with GET sets the
-value, as users of a cache do. Each server may use a share of what all keys take in it (30 % unless told otherwise), measured in it first:
-so both hold about as many keys. The trace's pace is the same for both (--rate), since accesses are remembered in seconds. `shift`
+value, as users of a cache do. Each server may use what a share of the keys (30 % unless told otherwise) takes in it, measured in it
+first: so both hold about as many keys. The trace's pace is the same for both (--rate), since accesses are remembered in seconds. `shift`
 is the same trace with the popularity of all keys drawn anew halfway. The best that any policy could do without knowing the future
 is not known; LRU without sampling is simulated for comparison.
 
@@ -84,23 +84,23 @@ def key(number):
     return b"key:%012d" % number
 
 
-def limit_of(connection, keys, share):
-    empty = counted(connection)
-    for start in range(0, keys, BATCH):
-        chunk = range(start, min(start + BATCH, keys))
-        connection.send(*[("SET", key(n), VALUE) for n in chunk])
+def limit_of(connection, keys, share, extra):
+    """Room for a share of all keys, which are there afterwards."""
+    numbers = random.Random(1).sample(range(keys), int(keys * share))
+    for start in range(0, len(numbers), BATCH):
+        chunk = numbers[start : start + BATCH]
+        connection.send(*[("SET", key(n), VALUE, *extra) for n in chunk])
         for _ in chunk:
             connection.reply()
-    full = counted(connection)
-    connection.call("FLUSHALL")
-    return counted(connection) + int((full - empty) * share)
+    return counted(connection)
 
 
 def run(kind, policy, shift, options):
     with compare.Server(kind, "everysec") as server:
         connection = Connection(server.port)
-        limit = limit_of(connection, options.keys, options.share)
         connection.call("CONFIG", "SET", "maxmemory-policy", policy, "maxmemory-samples", options.samples)
+        extra = ["PX", 10_000_000] if policy.startswith("volatile") else []
+        limit = limit_of(connection, options.keys, options.share, extra)
         connection.call("CONFIG", "SET", "maxmemory", limit)
         connection.call("CONFIG", "SET", "lfu-decay-time", 0 if options.no_decay else 1)
         hits = late = overshoot = 0
@@ -114,7 +114,6 @@ def run(kind, policy, shift, options):
             if at >= options.requests // 2 or shift:
                 hits += len(batch) - len(missed)
             if missed:
-                extra = ["PX", 10_000_000] if policy.startswith("volatile") else []
                 connection.send(*[("SET", key(n), VALUE, *extra) for n in missed])
                 for _ in missed:
                     connection.reply()
