@@ -83,6 +83,7 @@ impl Leaf {
         self.rows == 0
     }
 
+    #[cfg(test)]
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
