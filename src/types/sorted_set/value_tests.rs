@@ -279,6 +279,23 @@ fn a_scan_of_an_unchanged_set_visits_every_member_once() {
 }
 
 #[test]
+fn a_scan_of_a_shrinking_set_visits_none_of_those_that_stay_twice() {
+    let mut set = SortedSet::default();
+    (0..5000u32).for_each(|n| put(&mut set, f64::from(n % 3), &n.to_le_bytes()));
+    let (mut from, mut visited, mut size) = (Some(0), Vec::new(), 5000u32);
+    while let Some(at) = from {
+        from = set.scan(at, &mut |_, member| visited.push(member.to_vec()));
+        for n in (size.saturating_sub(50).max(200)..size).rev() {
+            take(&mut set, &n.to_le_bytes());
+            size = n;
+        }
+    }
+    let stay: Vec<_> = (0..200u32).map(|n| n.to_le_bytes().to_vec()).collect();
+    let visits = |member: &Vec<u8>| visited.iter().filter(|other| *other == member).count();
+    assert!(stay.iter().all(|member| visits(member) == 1));
+}
+
+#[test]
 fn a_claimed_count_beyond_the_bytes_and_scores_that_are_no_numbers_are_refused() {
     let mut bytes = Vec::new();
     crate::codec::put_varint(&mut bytes, u64::MAX >> 1);
