@@ -262,7 +262,9 @@ proptest! {
         for (name, in_all) in [("ZUNION", false), ("ZINTER", true)] {
             let expected = combined(&models, &weights, aggregate, in_all);
             let command = format!("{name} {count}{keys}{options} WITHSCORES");
-            prop_assert_eq!(line(&mut rig, &command), array(&expected, true), "{}", command);
+            // Replies tell the sign of a zero that a weight has turned, as Redis' do; what is stored has none.
+            let reply = line(&mut rig, &command).replace("$2 -0", "$1 0");
+            prop_assert_eq!(reply, array(&expected, true), "{}", command);
             let command = format!("{name}STORE d {count}{keys}{options}");
             prop_assert_eq!(line(&mut rig, &command), format!(":{}", expected.len()));
             prop_assert_eq!(line(&mut rig, "ZRANGE d 0 -1 WITHSCORES"), array(&expected, true));
