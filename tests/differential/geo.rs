@@ -1,7 +1,11 @@
 //! Geo commands. Few places, so that members share them and distances are equal; a few at the edges of what can be stored.
+//!
+//! Distances are stored in a key that is nobody else's: redis-server 7.0 tells such scores with more digits.
 
 use super::make::{Make, Words};
 use crate::line;
+
+const DISTANCES: &str = "distances";
 
 pub fn command(make: &mut Make) -> Words {
     let key = make.key();
@@ -37,14 +41,16 @@ pub fn command(make: &mut Make) -> Words {
             options(make, command)
         }
         15 => {
-            let command = line!["GEOSEARCHSTORE", key, make.key()];
-            let mut command = search(make, command);
-            if make.chance(3) {
+            let distances = make.chance(3);
+            let destination = if distances { DISTANCES.to_owned() } else { make.key() };
+            let mut command = search(make, line!["GEOSEARCHSTORE", destination, key]);
+            if distances {
                 command.push(b"STOREDIST".to_vec());
             }
             command
         }
         // All there is, with scores.
+        16 if make.chance(3) => line!["ZRANGE", DISTANCES, "0", "-1", "WITHSCORES"],
         16 => line!["GEOSEARCH", key, "FROMLONLAT", "0", "0", "BYBOX", "1e9", "1e9", "km", "WITHHASH", "ASC"],
         _ => {
             let command = line!["GEOSEARCH", key];
@@ -135,7 +141,12 @@ fn options(make: &mut Make, mut command: Words) -> Words {
 fn radius_options(make: &mut Make, command: Words) -> Words {
     let mut command = options(make, command);
     if make.chance(4) {
-        command.extend(line![make.pick(&["STORE", "STOREDIST", "storedist"]), make.key()]);
+        let store = if make.chance(2) {
+            line!["STORE", make.key()]
+        } else {
+            line![make.pick(&["STOREDIST", "storedist"]), DISTANCES]
+        };
+        command.extend(store);
     }
     command
 }

@@ -1,24 +1,30 @@
 //! HyperLogLogs. Their bytes are compared by GET, like those of all strings.
+//!
+//! Other commands damage strings, and then redis-server keeps the elements of a PFADD before the one that it could not add: several elements
+//! are added only to keys that are nobody else's.
 
 use super::make::{Make, Words};
 use crate::line;
 
+const OWN_KEYS: &[&str] = &["visitors:1", "visitors:2", "visitors:3"];
+
 pub fn command(make: &mut Make) -> Words {
-    let key = make.key();
+    let is_own = make.chance(2);
+    let key = if is_own { make.pick(OWN_KEYS) } else { make.key() };
     match make.random.below(16) {
         0..=4 => {
-            let count = make.random.below(6);
+            let count = make.random.below(if is_own { 6 } else { 2 });
             add(make, key, count)
         }
         // Until it is dense.
-        5 => add(make, key, 400),
+        5 if is_own => add(make, key, 400),
         6 | 7 => line!["PFCOUNT", key],
         8 => with_keys(make, line!["PFCOUNT", key]),
         9 | 10 => with_keys(make, line!["PFMERGE", key]),
         11 => line!["PFMERGE", key],
         12 => line!["PFDEBUG", make.pick(&["DECODE", "ENCODING", "encoding", "NONE"]), key],
         13 if make.chance(4) => line!["PFDEBUG", make.pick(&["TODENSE", "GETREG"]), key],
-        14 if make.chance(4) => other(make, key),
+        14 if !is_own && make.chance(4) => other(make, key),
         _ => line!["GET", key],
     }
 }

@@ -73,7 +73,9 @@ fn fractions(reply: &Value) -> Value {
     };
     match reply {
         Value::Bulk(text) => shortest(text).map_or_else(|| reply.clone(), Value::bulk),
-        Value::Double(text) => shortest(text).map_or_else(|| reply.clone(), |text| Value::Double(text.into_bytes())),
+        Value::Double(text) => {
+            shortest(text).map_or_else(|| reply.clone(), |text| Value::Double(text.into_bytes()))
+        }
         Value::Array(items) => Value::Array(items.iter().map(fractions).collect()),
         other => other.clone(),
     }

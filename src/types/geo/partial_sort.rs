@@ -34,13 +34,11 @@ fn partition<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) -> Optio
     // The pivot's equals gather at both ends: before `equal_left` and behind `equal_right`.
     let (mut equal_left, mut left) = (1, 1);
     let (mut equal_right, mut right) = (len - 1, len - 1);
-    let mut swapped = false;
     loop {
         while left <= right {
             match compare(&items[left], &items[0]) {
                 Ordering::Greater => break,
                 Ordering::Equal => {
-                    swapped = true;
                     items.swap(equal_left, left);
                     equal_left += 1;
                 }
@@ -52,7 +50,6 @@ fn partition<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) -> Optio
             match compare(&items[right], &items[0]) {
                 Ordering::Less => break,
                 Ordering::Equal => {
-                    swapped = true;
                     items.swap(right, equal_right);
                     equal_right -= 1;
                 }
@@ -64,13 +61,8 @@ fn partition<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) -> Optio
             break;
         }
         items.swap(left, right);
-        swapped = true;
         left += 1;
         right -= 1;
-    }
-    if !swapped {
-        insertion_sort(items, compare);
-        return None;
     }
     let (less, greater) = (left - equal_left, equal_right - right);
     swap_ranges(items, 0, left, equal_left.min(less));

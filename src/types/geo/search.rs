@@ -92,12 +92,12 @@ const NEIGHBOURS: [(i32, i32); 9] =
 
 /// The cells that a shape may touch.
 fn cells(center: Point, shape: Shape) -> impl Iterator<Item = Cell> {
-    let radius_m = shape.radius_m();
-    let mut cell = Cell::of(center, estimated_step(radius_m, center.latitude));
-    if cell.step > 1 && is_too_small(cell, center, radius_m) {
+    let bounds = shape.bounds(center);
+    let mut cell = Cell::of(center, estimated_step(shape.radius_m(), center.latitude));
+    if cell.step > 1 && is_too_small(cell, bounds) {
         cell = Cell::of(center, cell.step - 1);
     }
-    let (own, bounds) = (cell.area(), shape.bounds(center));
+    let own = cell.area();
     // Which neighbours the shape does not reach into.
     let exact = cell.step >= 2;
     let no_south = exact && own.southwest.latitude < bounds.southwest.latitude;
@@ -111,17 +111,14 @@ fn cells(center: Point, shape: Shape) -> impl Iterator<Item = Cell> {
     })
 }
 
-/// Whether a circle reaches beyond the neighbours.
-fn is_too_small(cell: Cell, center: Point, radius_m: f64) -> bool {
+/// Whether the neighbours do not reach as far as the shape, or lie on the other side of the map.
+fn is_too_small(cell: Cell, bounds: Area) -> bool {
     let northeast = |east, north| cell.moved(east, north).area().northeast;
     let southwest = |east, north| cell.moved(east, north).area().southwest;
-    let edges = [
-        Point { latitude: northeast(0, 1).latitude, ..center },
-        Point { latitude: southwest(0, -1).latitude, ..center },
-        Point { longitude: northeast(1, 0).longitude, ..center },
-        Point { longitude: southwest(-1, 0).longitude, ..center },
-    ];
-    edges.into_iter().any(|edge| distance_m(center, edge) < radius_m)
+    northeast(0, 1).latitude < bounds.northeast.latitude
+        || southwest(0, -1).latitude > bounds.southwest.latitude
+        || northeast(1, 0).longitude < bounds.northeast.longitude
+        || southwest(-1, 0).longitude > bounds.southwest.longitude
 }
 
 /// All members within the query's shape, in its order. With ANY, the search ends when there are enough.
