@@ -3,6 +3,7 @@
 use crate::command::options::{integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
+use crate::keyspace::access::{Accesses, Recency};
 use crate::keyspace::op::Op;
 use crate::rdb::{self, Content, Input};
 use crate::resp::Reply;
@@ -64,6 +65,17 @@ impl Options {
         }
         Ok(found)
     }
+
+    /// What the key remembers of accesses: what the policy goes by, if that was given.
+    fn access(&self, accesses: &Accesses) -> u32 {
+        match (accesses, self.idle_s, self.frequency) {
+            (Accesses::Recency(recency), Some(idle_s), _) => {
+                Recency::stamp_at(recency.now_s.saturating_sub(idle_s))
+            }
+            (Accesses::Frequency(frequency), _, Some(count)) => frequency.stamp(count),
+            _ => accesses.first(),
+        }
+    }
 }
 
 /// What a payload holds.
@@ -104,6 +116,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         if let Some(at) = expire_at {
             ctx.apply(key, Op::ExpireAt(at as u64))?;
         }
+        ctx.set_access(key, |accesses| options.access(accesses));
     }
     reply.ok();
     Ok(())

@@ -142,6 +142,21 @@ fn fields_that_expire_need_the_newer_version() {
 }
 
 #[test]
+fn a_restored_key_is_as_idle_or_as_popular_as_it_is_told() {
+    let mut rig = Rig::new();
+    let good = payload(b"\0\x01v", 11);
+    assert_eq!(reply(&mut rig, &[b"RESTORE", b"k", b"0", &good, b"IDLETIME", b"500"]), "+OK");
+    assert_eq!(rig.run("OBJECT IDLETIME k"), ":500\r\n");
+    assert_eq!(reply(&mut rig, &[b"RESTORE", b"new", b"0", &good, b"FREQ", b"77"]), "+OK");
+    assert_eq!(rig.run("OBJECT IDLETIME new"), ":0\r\n");
+    rig.run("CONFIG SET maxmemory-policy allkeys-lfu");
+    assert_eq!(reply(&mut rig, &[b"RESTORE", b"k", b"0", &good, b"FREQ", b"77", b"REPLACE"]), "+OK");
+    assert_eq!(rig.run("OBJECT FREQ k"), ":77\r\n");
+    assert_eq!(reply(&mut rig, &[b"RESTORE", b"k", b"0", &good, b"IDLETIME", b"77", b"REPLACE"]), "+OK");
+    assert_eq!(rig.run("OBJECT FREQ k"), ":5\r\n");
+}
+
+#[test]
 fn a_restored_key_serves_who_waits_and_touches_who_watches() {
     let mut rig = Rig::new();
     rig.run("RPUSH l a b");

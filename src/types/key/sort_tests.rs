@@ -187,6 +187,8 @@ fn patterns_are_looked_up_within_a_transaction_too() {
     rig.run("MULTI");
     rig.run("SORT words BY w_* GET h_*->f STORE {x}d");
     rig.run("SORT_RO words BY w_*");
+    assert!(!rig.run_as(1, "ACL CAT keyspace").contains("\r\nsort"), "as in Redis");
+    assert!(rig.run_as(1, "ACL CAT sortedset").contains("\r\nsort_ro\r\n"));
     assert_eq!(rig.run("EXEC"), "*2\r\n:2\r\n*2\r\n$1\r\nb\r\n$1\r\na\r\n");
     for line in ["SORT l BY store STORE d", "SORT l NOPE STORE d NOPE", "SORT l BY BY store STORE d"] {
         assert_eq!(rig.run(&format!("COMMAND GETKEYS {line}")), "*2\r\n$1\r\nl\r\n$1\r\nd\r\n");
