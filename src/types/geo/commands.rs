@@ -27,8 +27,14 @@ fn put_point(reply: &mut Reply<'_>, point: Point) {
     put_degrees(reply, point.latitude);
 }
 
+/// Four digits behind the point, rounded as Redis does it: to the nearest multiple of a ten-thousandth, of two the even one.
 fn put_distance(reply: &mut Reply<'_>, distance: f64) {
-    reply.bulk_str(&format!("{distance:.4}"));
+    let scaled = (distance * 10_000.0).round_ties_even();
+    if scaled.is_nan() || scaled >= i64::MAX as f64 {
+        return reply.bulk_str(&format!("{distance:.4}"));
+    }
+    let scaled = scaled as i64;
+    reply.bulk_str(&format!("{}.{:04}", scaled / 10_000, scaled % 10_000));
 }
 
 pub(super) fn geopos(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

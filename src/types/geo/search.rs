@@ -23,7 +23,8 @@ impl Shape {
         match self {
             Self::Circle { radius_m } => {
                 let distance = distance_m(center, point);
-                (!(distance > radius_m)).then_some(distance)
+                let outside = distance > radius_m;
+                (!outside).then_some(distance)
             }
             Self::Box { width_m, height_m } => {
                 // Half the width is measured on the point's own parallel.
