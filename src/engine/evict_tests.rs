@@ -1,3 +1,5 @@
+//! Eviction through whole commands, in memory that is counted in keys.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

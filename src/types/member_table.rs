@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use smallvec::SmallVec;
 
 use super::packed::{Item, Packed};
+use crate::allocator::real_size;
 use crate::hash::hash_bytes;
 
 /// Rows a page holds on average when the table grows.
@@ -430,7 +431,8 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         match &self.rows {
             Rows::Ordered(packed) => packed.heap_bytes(),
             Rows::Spread(pages) => {
-                pages.capacity() * size_of::<Page>() + pages.iter().map(Page::heap_bytes).sum::<usize>()
+                let list = real_size(pages.capacity() * size_of::<Page>());
+                list + pages.iter().map(Page::heap_bytes).sum::<usize>()
             }
         }
     }
@@ -438,10 +440,10 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
 
 impl Page {
     fn heap_bytes(&self) -> usize {
-        let alone = |packed: &Packed| packed.heap_bytes() + size_of::<Packed>();
+        let alone = |packed: &Packed| packed.heap_bytes() + real_size(size_of::<Packed>());
         self.rows.heap_bytes()
             + self.large().iter().map(alone).sum::<usize>()
-            + self.large.as_ref().map_or(0, |_| size_of::<Vec<Packed>>())
+            + self.large.as_ref().map_or(0, |_| real_size(size_of::<Vec<Packed>>()))
     }
 }
 

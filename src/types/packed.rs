@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use crate::allocator::real_size;
+
 /// One string of a sequence, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item<'a> {
@@ -45,9 +47,9 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Bytes of heap memory.
+    /// Bytes of heap memory, as the allocator rounds them.
     pub const fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+        real_size(self.bytes.capacity())
     }
 
     /// The string at an offset that is one's beginning, or nothing at the end.

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use crate::allocator::real_size;
 use crate::codec::{VARINT_MAX_LEN, put_bytes, varint_len};
 
 /// An end of a list.
@@ -58,7 +59,7 @@ impl Block {
     }
 
     pub const fn heap_bytes(&self) -> usize {
-        self.buffer.capacity()
+        real_size(self.buffer.capacity())
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use std::collections::{VecDeque, vec_deque};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::allocator::real_size;
 use crate::types::limits::LIST_MAX_LISTPACK_SIZE;
 
 use super::block::{Block, Packed, Side, entry_len};
@@ -70,7 +71,7 @@ impl Blocks {
 
     pub fn heap_bytes(&self) -> usize {
         let buffers: usize = self.deque.iter().map(Block::heap_bytes).sum();
-        self.deque.capacity() * size_of::<Block>() + buffers
+        real_size(self.deque.capacity() * size_of::<Block>()) + buffers
     }
 
     /// The only block, if it fits into `limits`: taken out.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::allocator::real_size;
 use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 use super::block::Block;
@@ -238,7 +239,7 @@ impl Collection for List {
     fn heap_bytes(&self) -> usize {
         match &self.0 {
             Shape::Short(block) => block.heap_bytes(),
-            Shape::Long(blocks) => size_of::<Blocks>() + blocks.heap_bytes(),
+            Shape::Long(blocks) => real_size(size_of::<Blocks>()) + blocks.heap_bytes(),
         }
     }
 }
