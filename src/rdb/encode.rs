@@ -65,8 +65,8 @@ pub fn put_value(out: &mut Vec<u8>, kind: u8, entry: &Entry, now_ms: u64) {
 fn put_length(out: &mut Vec<u8>, len: usize) {
     match len {
         ..0x40 => out.push(len as u8),
-        ..0x4000 => out.extend_from_slice(&(len as u16 | 0x4000).to_be_bytes()),
-        ..=0xffff_ffff => {
+        0x40..0x4000 => out.extend_from_slice(&(len as u16 | 0x4000).to_be_bytes()),
+        0x4000..=0xffff_ffff => {
             out.push(0x80);
             out.extend_from_slice(&(len as u32).to_be_bytes());
         }

@@ -49,11 +49,8 @@ impl Node {
             return low;
         }
         let same = self.scores[low..].partition_point(|score| *score == bound.score);
-        let is_behind = |separator: &Box<[u8]>| match bound.member {
-            Some(member) => **separator <= *member,
-            None => bound.or_equal,
-        };
-        low + self.members[low..low + same].partition_point(is_behind)
+        let is_behind = |separator: &[u8]| bound.member.map_or(bound.or_equal, |member| separator <= member);
+        low + self.members[low..low + same].partition_point(|separator| is_behind(separator))
     }
 
     /// Number of rows before a bound.

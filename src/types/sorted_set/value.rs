@@ -16,6 +16,7 @@ use super::small::Small;
 pub use super::op::{Rows, SortedSetOp};
 
 #[derive(Debug)]
+#[expect(clippy::len_without_is_empty, reason = "it is `Collection::is_empty`")]
 pub struct SortedSet(Shape);
 
 #[derive(Debug)]

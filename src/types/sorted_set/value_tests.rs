@@ -81,7 +81,7 @@ fn check(set: &SortedSet, model: &Model, probe: usize) -> Result<(), TestCaseErr
     let mut both = set.range(start..end);
     let mut left = end - start;
     while left > 0 {
-        let front = left % 3 != 0;
+        let front = !left.is_multiple_of(3);
         let taken = if front { both.next() } else { both.next_back() };
         prop_assert!(taken.is_some());
         left -= 1;
