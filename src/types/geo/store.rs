@@ -35,7 +35,7 @@ pub(super) fn geoadd(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
         at += 1;
     }
     let places = args.len() - at;
-    if places == 0 || places % 3 != 0 || only_new && only_old {
+    if places == 0 || !places.is_multiple_of(3) || only_new && only_old {
         return Err(CommandError::SYNTAX);
     }
     let mut rows = Vec::with_capacity(places / 3);
