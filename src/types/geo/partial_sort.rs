@@ -6,8 +6,7 @@ use std::cmp::Ordering;
 /// Brings the first `wanted` items to where they would be if all were sorted. The order of equals is not their order before.
 pub(super) fn sort_first<T>(items: &mut [T], wanted: usize, compare: &impl Fn(&T, &T) -> Ordering) {
     // Parts are sorted by themselves. They wait here and not on the stack: hostile items may make very many.
-    let mut parts = Vec::new();
-    parts.push(0..items.len());
+    let mut parts: Vec<_> = std::iter::once(0..items.len()).collect();
     while let Some(part) = parts.pop() {
         if part.len() < 2 || part.start >= wanted {
             continue;
