@@ -13,7 +13,7 @@ import random
 import compare
 from eviction import Connection, counted
 
-BATCH = 200
+BATCH = 20  # short pipelines: buffers that a connection and the log keep would be taken for the keys'
 
 KINDS = {
     "string of 10": lambda n, at: [("SET", at, b"v%09d" % n)],
