@@ -40,13 +40,15 @@ fn seen(client: &mut Client, key: &str) -> (Value, Vec<Value>) {
         b"string" => line!["GET", key],
         b"list" => line!["LRANGE", key, "0", "-1"],
         b"hash" => line!["HGETALL", key],
-        // Whichever order a server chooses: BY something that is not there keeps all and compares the members.
-        b"set" => line!["SORT", key, "ALPHA"],
-        b"zset" => line!["SORT", key, "BY", "nosort"],
+        b"set" => line!["SMEMBERS", key],
+        b"zset" => line!["ZRANGE", key, "0", "-1"],
         other => panic!("{key}: {}", String::from_utf8_lossy(other)),
     };
     let reply = call(client, &command);
     let mut items = if reply.items().is_empty() { vec![reply] } else { reply.items().to_vec() };
+    if kind.bytes() == Some(b"set") {
+        items.sort();
+    }
     if kind.bytes() == Some(b"hash") {
         let mut pairs: Vec<Vec<Value>> = items.chunks(2).map(<[Value]>::to_vec).collect();
         pairs.sort();
@@ -152,7 +154,8 @@ fn what_redis_dumps_is_restored_here() {
         let what = format!("seed {seed}, round {round}, {key}");
         let restore = line!["RESTORE", key, "0", payload, "REPLACE"];
         assert_eq!(call(&mut pair.ours, &restore), Value::ok(), "{what}");
-        assert_eq!(seen(&mut pair.oracle, key), seen(&mut pair.ours, key), "{what}");
+        // Values are too long to be shown.
+        assert!(seen(&mut pair.oracle, key) == seen(&mut pair.ours, key), "{what}: another value");
         // And back again.
         let own = dump(&mut pair.ours, key);
         if own[0] != SET_LISTPACK {
