@@ -101,6 +101,11 @@ fn same_scan(command: &Words, oracle: &Value, ours: &Value) -> bool {
     };
     let pairs = [&b"HSCAN"[..], b"ZSCAN"].iter().any(|name| command[0].eq_ignore_ascii_case(name));
     let distinct = |found: &Value| {
+        let found = if command[0].eq_ignore_ascii_case(b"ZSCAN") {
+            known::plain_scores(found)
+        } else {
+            found.clone()
+        };
         let mut groups: Vec<_> =
             found.items().chunks(if pairs { 2 } else { 1 }).map(<[Value]>::to_vec).collect();
         groups.sort();

@@ -56,6 +56,11 @@ fn is_complaint(reply: &Value) -> bool {
     about.contains(&text(reply))
 }
 
+/// Scores as they are told apart where order means nothing.
+pub fn plain_scores(reply: &Value) -> Value {
+    unsigned_zeros(&fractions(reply))
+}
+
 fn unsigned_zeros(reply: &Value) -> Value {
     match reply {
         Value::Bulk(text) if text == b"-0" => Value::bulk("0"),

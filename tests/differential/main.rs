@@ -299,9 +299,9 @@ impl Line {
             return Ok((oracle, ours));
         }
         let with = |name: &str, members: Words| [words(&[name]), vec![command[1].clone()], members].concat();
-        self.oracle.call(&with("SADD", theirs)).map_err(|e| e.to_string())?;
+        self.oracle.call(with("SADD", theirs)).map_err(|e| e.to_string())?;
         let count = mine.len() as i64;
-        match self.oracle.call(&with("SREM", mine)).map_err(|e| e.to_string())? {
+        match self.oracle.call(with("SREM", mine)).map_err(|e| e.to_string())? {
             Value::Integer(removed) if removed == count => Ok((oracle, ours)),
             _ => Err(format!("popped what was not there: {}", describe(command, &oracle, &ours))),
         }

@@ -1,6 +1,6 @@
 //! Sorted set commands; the blocking ones only inside MULTI, where they don't block.
 //!
-//! Scores are multiples of an eighth: redis-server 7.0 writes seventeen digits of any other, and 7.2 only as many as it takes. Where
+//! None is too large for a double: in redis-server 7.0 SORTs that come later may fail then. Scores are multiples of an eighth: redis-server 7.0 writes seventeen digits of any other, and 7.2 only as many as it takes. Where
 //! members are asked for by their bytes all scores must be equal, or what comes is not defined: that has a key of its own.
 
 use super::make::{Make, Words};
@@ -18,7 +18,11 @@ pub fn command(make: &mut Make) -> Words {
         12 => line!["ZCARD", key],
         13 => line!["ZSCORE", key, make.member()],
         14 => with_members(make, line!["ZMSCORE", key]),
-        15..=16 => line![make.pick(&["ZRANK", "ZREVRANK"]), key, make.member()],
+        15..=16 => {
+            // One argument more is an error when it is queued in 7.0, and legal in 7.2: it would decide on the EXEC.
+            make.plain |= make.in_multi;
+            line![make.pick(&["ZRANK", "ZREVRANK"]), key, make.member()]
+        }
         17..=18 => line!["ZCOUNT", key, bound(make), bound(make)],
         19..=22 => {
             let command = line![make.pick(&["ZRANGE", "ZRANGE", "ZREVRANGE"]), key];
@@ -50,7 +54,7 @@ pub fn command(make: &mut Make) -> Words {
 
 fn score(make: &mut Make) -> String {
     match make.random.below(12) {
-        0 => make.pick(&["inf", "-inf", "+inf", "-0", "1e3", "0x10", "nan", "1e400", "x", "", " 1"]),
+        0 => make.pick(&["inf", "-inf", "+inf", "-0", "1e3", "0x10", "nan", "x", "", " 1"]),
         1 => make.random.within(-1_000_000..1_000_000).to_string(),
         2..=4 => format!("{}", make.random.within(-40..40) as f64 / 8.0),
         _ => make.random.within(-4..8).to_string(),
@@ -59,7 +63,7 @@ fn score(make: &mut Make) -> String {
 
 fn bound(make: &mut Make) -> String {
     match make.random.below(8) {
-        0 => make.pick(&["-inf", "+inf", "inf", "(inf", "(-inf", "", "(", "x", "((1", "nan", " 2", "1e400"]),
+        0 => make.pick(&["-inf", "+inf", "inf", "(inf", "(-inf", "", "(", "x", "((1", "nan", " 2"]),
         1..=3 => format!("({}", score(make)),
         _ => score(make),
     }

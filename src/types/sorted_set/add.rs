@@ -34,21 +34,26 @@ struct Options {
 impl Options {
     const INCREMENT: Self = Self { nx: false, xx: false, gt: false, lt: false, ch: false, incr: true };
 
+    /// Sets an option, if the word is one.
+    fn set(&mut self, word: &[u8]) -> bool {
+        let option = match word {
+            word if is(word, "nx") => &mut self.nx,
+            word if is(word, "xx") => &mut self.xx,
+            word if is(word, "gt") => &mut self.gt,
+            word if is(word, "lt") => &mut self.lt,
+            word if is(word, "ch") => &mut self.ch,
+            word if is(word, "incr") => &mut self.incr,
+            _ => return false,
+        };
+        *option = true;
+        true
+    }
+
     /// Reads the options; returns the pairs behind them, of which there is at least one.
     fn parse(args: Args<'_>) -> Result<(Self, Args<'_>), CommandError> {
         let mut options = Self::default();
         let mut count = 0;
-        for word in args.iter() {
-            let option = match word {
-                word if is(word, "nx") => &mut options.nx,
-                word if is(word, "xx") => &mut options.xx,
-                word if is(word, "gt") => &mut options.gt,
-                word if is(word, "lt") => &mut options.lt,
-                word if is(word, "ch") => &mut options.ch,
-                word if is(word, "incr") => &mut options.incr,
-                _ => break,
-            };
-            *option = true;
+        while args.try_get(count).is_some_and(|word| options.set(word)) {
             count += 1;
         }
         let pairs = args.tail(count);
@@ -196,7 +201,12 @@ pub(super) fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
 }
 
 pub(super) fn zincrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    let row = (float(args.get(2))?, args.get(3));
+    let increment = args.get(2);
+    // Redis reads it as ZADD does: an option leaves the member without a score.
+    if Options::default().set(increment) {
+        return Err(CommandError::SYNTAX);
+    }
+    let row = (float(increment)?, args.get(3));
     reply_incremented(add_one(ctx, args.get(1), Options::INCREMENT, row)?, reply);
     Ok(())
 }
