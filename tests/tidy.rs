@@ -55,6 +55,8 @@ const STRUCTURES: &[&str] = &[
     "leaf",
     "leaves",
     "member_index",
+    "intset",
+    "member",
 ];
 
 /// Words and where they may stand, with what to use instead.

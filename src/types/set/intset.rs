@@ -7,7 +7,7 @@
 //! Found by bisection; a change moves what stands behind it, so that long arrays are slow to change: the owner bounds them. The
 //! width never shrinks again.
 
-use crate::types::packed::good_size;
+use crate::types::packed;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntSet {
@@ -88,7 +88,7 @@ impl IntSet {
         }
         let (width, end) = (self.width(), self.bytes.len());
         if end + width > self.bytes.capacity() {
-            self.bytes.reserve_exact(good_size(end + width) - end);
+            self.bytes.reserve_exact(packed::good_size(end + width) - end);
         }
         let at = index * width;
         self.bytes.resize(end + width, 0);
@@ -98,7 +98,7 @@ impl IntSet {
     }
 
     fn widen(&mut self, width: u8) {
-        let mut wide = Vec::with_capacity(good_size((self.len() + 1) * usize::from(width)));
+        let mut wide = Vec::with_capacity(packed::good_size((self.len() + 1) * usize::from(width)));
         self.iter().for_each(|integer| {
             wide.extend_from_slice(&integer.to_le_bytes()[..usize::from(width)]);
         });
@@ -111,7 +111,7 @@ impl IntSet {
         let (width, at) = (self.width(), index * self.width());
         self.bytes.copy_within(at + width.., at);
         self.bytes.truncate(self.bytes.len() - width);
-        let size = good_size(self.bytes.len());
+        let size = packed::good_size(self.bytes.len());
         if size <= self.bytes.capacity() / 2 {
             self.bytes.shrink_to(size);
         }
@@ -157,7 +157,7 @@ mod tests {
                 }
                 prop_assert_eq!(array.len(), model.len());
                 prop_assert!(array.iter().eq(model.iter().copied()));
-                prop_assert!(array.heap_bytes() <= 2 * good_size(8 * model.len()).max(16));
+                prop_assert!(array.heap_bytes() <= 2 * packed::good_size(8 * model.len()).max(16));
             }
         }
     }

@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use crate::prefetch::{LINE, prefetch};
-use crate::types::packed::good_size;
+use crate::types::packed;
 
 /// Most rows of a leaf.
 pub const ROWS_MAX: usize = 64;
@@ -89,7 +89,7 @@ impl Leaf {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        good_size(self.bytes.capacity())
+        packed::good_size(self.bytes.capacity())
     }
 
     /// Whether a row of a member this long has a leaf of its own.
@@ -239,7 +239,7 @@ impl Leaf {
         self.shift_starts(row, member.len() as isize);
         let len = end + ROW + member.len();
         if len > self.bytes.capacity() {
-            self.bytes.reserve_exact(good_size(len) - end);
+            self.bytes.reserve_exact(packed::good_size(len) - end);
         }
         self.bytes.resize(len, 0);
         // From the back to the front, so that nothing is overwritten before it has moved.
@@ -277,7 +277,7 @@ impl Leaf {
     }
 
     fn give_back(&mut self) {
-        let size = good_size(self.bytes.len());
+        let size = packed::good_size(self.bytes.len());
         if size <= self.bytes.capacity() / 2 {
             self.bytes.shrink_to(size);
         }
@@ -337,7 +337,7 @@ impl Leaf {
         let (old, new) = (self.len(), other.len() - from);
         let taken = other.members_at() + other.start(from);
         let len = self.bytes.len() + new * ROW + other.bytes.len() - taken;
-        let mut bytes = Vec::with_capacity(good_size(len));
+        let mut bytes = Vec::with_capacity(packed::good_size(len));
         let part =
             |leaf: &Self, at: usize, size: usize, from: usize| at + from * size..at + leaf.len() * size;
         bytes.extend_from_slice(&self.bytes[part(self, 0, 8, 0)]);

@@ -4,7 +4,7 @@
 //! hash, nearly always one or none, and the caller looks there. The table grows by linear hashing, one small page at a time: which
 //! page an entry belongs to follows from the hash in it, so growing needs no member, and never takes long.
 
-use crate::types::packed::good_size;
+use crate::types::packed;
 
 /// Entries a page holds on average when the table grows.
 const LOAD: usize = 16;
@@ -34,7 +34,7 @@ const fn order(hash: u32) -> u64 {
 
 fn push(page: &mut Vec<u64>, entry: u64) {
     if page.len() == page.capacity() {
-        page.reserve_exact(good_size((page.len() + 1) * ENTRY) / ENTRY - page.len());
+        page.reserve_exact(packed::good_size((page.len() + 1) * ENTRY) / ENTRY - page.len());
     }
     page.push(entry);
 }
@@ -83,7 +83,7 @@ impl MemberIndex {
         self.len -= 1;
         let page = &mut self.pages[page];
         page.swap_remove(at);
-        let size = good_size(page.len() * ENTRY) / ENTRY;
+        let size = packed::good_size(page.len() * ENTRY) / ENTRY;
         if size <= page.capacity() / 2 {
             page.shrink_to(size);
         }
@@ -107,7 +107,7 @@ impl MemberIndex {
         let old = std::mem::take(&mut self.pages[parent]);
         let goes = |entry: &u64| Self::page_of(*entry as u32, count) != parent;
         let gone = old.iter().filter(|entry| goes(entry)).count();
-        let sized = |len: usize| Vec::with_capacity(good_size(len * ENTRY) / ENTRY);
+        let sized = |len: usize| Vec::with_capacity(packed::good_size(len * ENTRY) / ENTRY);
         let (mut stay, mut go) = (sized(old.len() - gone), sized(gone));
         old.into_iter().for_each(|entry| if goes(&entry) { go.push(entry) } else { stay.push(entry) });
         self.pages[parent] = stay;
@@ -148,7 +148,8 @@ impl MemberIndex {
 
     /// Bytes of heap memory. Takes time in the number of pages.
     pub fn heap_bytes(&self) -> usize {
-        let page = |page: &Vec<u64>| good_size(page.capacity() * ENTRY);
-        good_size(self.pages.capacity() * size_of::<Vec<u64>>()) + self.pages.iter().map(page).sum::<usize>()
+        let page = |page: &Vec<u64>| packed::good_size(page.capacity() * ENTRY);
+        packed::good_size(self.pages.capacity() * size_of::<Vec<u64>>())
+            + self.pages.iter().map(page).sum::<usize>()
     }
 }
