@@ -43,9 +43,16 @@ pub const SAMPLES: &[Sample] = &[
         is_deterministic: false,
         lines: COMPRESSED,
     },
+    Sample {
+        version: "v1",
+        name: "collections",
+        policy: Policy::EverySec,
+        is_deterministic: true,
+        lines: COLLECTIONS,
+    },
 ];
 
-/// Every op, in buffered segments; a record over several of them; a restart; killed.
+/// Every op of strings, lists, hashes, keys and databases, in buffered segments; a record over several of them; a restart; killed.
 const LOG: &str = "
     SET {k}a 1
     SET s 10
@@ -134,4 +141,29 @@ const COMPRESSED: &str = "
     SET {t}1 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
     compact 3
     SET {t}2 log
+";
+
+/// The ops of sets, sorted sets and HyperLogLogs, in a base, a delta and a log.
+const COLLECTIONS: &str = "
+    SADD {t}words one two %70 four
+    SADD {t}numbers 1 2 -70000 9000000000
+    ZADD {t}z 1.5 a -inf b inf c 0 %70
+    PFADD {t}visitors a b c d
+    compact 0
+    SREM {t}words one %70
+    SADD {t}numbers x
+    ZADD {t}z 2 a 3 e
+    ZINCRBY {t}z 0.1 d
+    ZREM {t}z b
+    ZREMRANGEBYRANK {t}z 0 1
+    PFADD {t}visitors e f
+    compact 0
+    SADD {t}words five
+    SREM {t}numbers 2
+    ZADD {t}z 1 f
+    ZADD {t}z 1 g 2 h
+    ZREM {t}z c
+    ZREMRANGEBYRANK {t}z 0 0
+    PFADD {t}visitors g h i
+    end
 ";
