@@ -233,7 +233,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed.extend([0x40, 3, 0x41, 4, 0x42, 6, 0x42, 5, 0x40, if number % 4 == 0 { 0 } else { 6 }]);
         for round in 0..6u8 {
             let set_up =
-                [0x80 | (round % 3), (number * 7 + usize::from(round) * 13) as u8 % COMMANDS.len() as u8];
+                [0x80 | (round % 3), ((number * 7 + usize::from(round) * 13) % 256 % COMMANDS.len()) as u8];
             seed.extend(set_up);
             seed.extend([round, 0, round * 35, 3, round * 5, 2, round * 3, 0, round, 4, round]);
             seed.extend([
