@@ -19,6 +19,7 @@ pub mod slowlog;
 pub mod snapshots;
 pub mod stats;
 pub mod tick;
+pub mod walk;
 
 pub use context::{Ctx, Nil};
 pub use keys::KeySpec;

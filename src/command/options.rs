@@ -65,6 +65,16 @@ pub fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
     Ok(if negative { value.wrapping_neg() } else { value })
 }
 
+/// A number whose sign says something of its own (from which side, whether elements may repeat): the smallest has no opposite.
+pub fn signed_count(arg: &[u8]) -> Result<i64, CommandError> {
+    match integer(arg)? {
+        i64::MIN => Err(CommandError::new(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        )),
+        count => Ok(count),
+    }
+}
+
 /// Longest reply of SRANDMEMBER and its relatives with a negative count, in bytes: with repetitions a short request could ask for
 /// any length. Redis has no such bound and may run out of memory instead.
 pub const REPETITIONS_BYTES_MAX: usize = 256 << 20;

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::command::many_keys::ManyKeys;
-use crate::command::options::{clamp_range, integer, is};
+use crate::command::options::{clamp_range, integer, is, signed_count};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::op::Op;
@@ -237,9 +237,6 @@ impl Search {
         const RANK_ZERO: CommandError = CommandError::new(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list",
         );
-        const RANK_RANGE: CommandError = CommandError::new(
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-        );
         let limit = |arg: &[u8], error: &'static str| {
             let limit = parse_i64(arg).and_then(|value| usize::try_from(value).ok());
             // Redis takes 0 for "no limit".
@@ -249,9 +246,8 @@ impl Search {
         for at in (0..options.len()).step_by(2) {
             let value = options.try_get(at + 1).ok_or(CommandError::SYNTAX)?;
             if is(options.get(at), "rank") {
-                match integer(value)? {
+                match signed_count(value)? {
                     0 => return Err(RANK_ZERO),
-                    i64::MIN => return Err(RANK_RANGE),
                     rank => {
                         search.backwards = rank < 0;
                         search.skip = rank.unsigned_abs() - 1;

@@ -1,7 +1,8 @@
 //! The commands on members of one set, SMOVE and SSCAN. Those over several sets are in `algebra`, random members in `random`.
 
-use crate::command::options::{self, ScanExtra, ScanOptions};
+use crate::command::options::{ScanExtra, ScanOptions};
 use crate::command::picked::Picked;
+use crate::command::walk::{self, Cursor};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::entry::Entry;
@@ -121,28 +122,15 @@ pub(super) fn write_all(set: &Set, reply: &mut Reply<'_>) {
     set.members().for_each(|member| reply.bulk(&member));
 }
 
-/// The cursor is the position in the order of traversal with its bits reversed, as in Redis: a small number.
 pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    let mut from = Some(options::cursor(args.get(2))?.reverse_bits());
+    let mut cursor = Cursor::parse(args.get(2))?;
     let Some(set) = ctx.set(args.get(1))? else {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        walk::announce_nothing(reply);
         return Ok(());
     };
     let scan = ScanOptions::parse(args.tail(3), ScanExtra::Nothing)?;
-    let (mut found, mut visited) = (Vec::new(), 0);
-    while let Some(at) = from.filter(|_| visited < scan.count) {
-        from = set.scan(at, &mut |member| {
-            visited += 1;
-            if scan.takes(&member) {
-                found.push(member);
-            }
-        });
-    }
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(from.map_or(0, u64::reverse_bits)).as_bytes());
-    reply.array(found.len());
+    let found = cursor.go_on(&scan, |at, visit| set.scan(at, visit), |member| member);
+    cursor.announce(found.len(), reply);
     found.iter().for_each(|member| reply.bulk(member));
     Ok(())
 }

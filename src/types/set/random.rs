@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::command::options::{REPETITIONS_BYTES_MAX, integer};
+use crate::command::options::{REPETITIONS_BYTES_MAX, signed_count};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
@@ -98,14 +98,9 @@ fn pop_many(ctx: &mut Ctx<'_>, key: &[u8], count: usize, reply: &mut Reply<'_>) 
 pub(super) fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let count = match args.len() {
         2 => None,
-        3 => Some(integer(args.get(2))?),
+        3 => Some(signed_count(args.get(2))?),
         _ => return Err(CommandError::SYNTAX),
     };
-    if count == Some(i64::MIN) {
-        let text =
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-        return Err(CommandError::new(text));
-    }
     let mut prng = ctx.random()?;
     let set = ctx.set(args.get(1))?;
     match (set, count) {

@@ -95,9 +95,14 @@ proptest! {
         let mut rebuilt = Set::default();
         set.rebuild(&mut |op| apply(&mut rebuilt, &op).expect("made to fit"));
         check(&rebuilt, &model)?;
-        if set.encoding() == rebuilt.encoding() && !set.is_spread() {
+        // Integers at the head of a set of strings were in no array when they came, but are when it is made anew: the order may
+        // change by that once, and not again.
+        let mut again = Set::default();
+        rebuilt.rebuild(&mut |op| apply(&mut again, &op).expect("made to fit"));
+        prop_assert_eq!(again.encoding(), rebuilt.encoding());
+        if !rebuilt.is_spread() {
             let order = |set: &Set| set.members().map(|member| member.to_vec()).collect::<Vec<_>>();
-            prop_assert_eq!(order(&set), order(&rebuilt));
+            prop_assert_eq!(order(&again), order(&rebuilt));
         }
     }
 
