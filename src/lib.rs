@@ -74,6 +74,8 @@ pub fn registry() -> command::registry::Registry {
         types::list::commands::COMMANDS,
         types::set::commands::COMMANDS,
         types::sorted_set::commands::COMMANDS,
+        types::stream::commands::COMMANDS,
+        types::stream::group_commands::COMMANDS,
         types::string::commands::COMMANDS,
     ])
 }

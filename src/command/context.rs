@@ -33,6 +33,7 @@ use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
 use crate::types::sorted_set::value::SortedSet;
+use crate::types::stream::value::Stream;
 
 /// How a blocking command says that nothing came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -360,6 +361,15 @@ impl<'a> Ctx<'a> {
         match self.entry(key).map(Entry::as_value) {
             None => Ok(None),
             Some(Some(Value::SortedSet(set))) => Ok(Some(set)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The stream at a key.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        match self.entry(key).map(Entry::as_value) {
+            None => Ok(None),
+            Some(Some(Value::Stream(stream))) => Ok(Some(stream)),
             Some(_) => Err(CommandError::WRONG_TYPE),
         }
     }

@@ -36,7 +36,7 @@ impl Stripe {
             Op::ExpireAt(at) => part.set_expiry(key, Some(*at), accesses),
             Op::Persist => part.set_expiry(key, None, accesses),
             Op::Rename { to } => part.rename(key, to, seed),
-            Op::List(_) | Op::Hash(_) | Op::Set(_) | Op::SortedSet(_) => {
+            Op::List(_) | Op::Hash(_) | Op::Set(_) | Op::SortedSet(_) | Op::Stream(_) => {
                 part.apply_collection(key, op, accesses)
             }
         }

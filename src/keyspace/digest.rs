@@ -13,13 +13,15 @@ use std::fmt::{self, Write};
 
 use super::entry::Entry;
 use super::hash::SLOTS;
-use super::op::{Op, encode_key_op};
+use super::op::{Op, encode_bare, encode_key_op};
 use super::stripe::{Stripe, stripe_of};
 use super::value::Value;
 use super::waiters::StripeSet;
 use super::{Held, Keyspace};
 use crate::hash::hash_bytes;
+use crate::types::Collection;
 use crate::types::set::value::{Set, SetOp};
+use crate::types::stream::value::Stream;
 
 /// Fixed, unlike the store's own: digests are compared between stores. Any two numbers would do.
 const SEEDS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
@@ -104,7 +106,19 @@ pub fn of_value(entry: &Entry) -> Digest {
         Some(Value::SortedSet(set)) => set
             .members()
             .fold(digest, |digest, (score, member)| digest.then_number(score.to_bits()).then(member)),
+        Some(Value::Stream(stream)) => of_stream(digest, stream),
     }
+}
+
+/// The ops that rebuild a stream don't depend on its past: they name entries, numbers, groups and what is pending, in order.
+fn of_stream(mut digest: Digest, stream: &Stream) -> Digest {
+    let mut bytes = Vec::new();
+    stream.rebuild(&mut |op| {
+        bytes.clear();
+        encode_bare(&mut bytes, &Op::Stream(op));
+        digest = digest.then(&bytes);
+    });
+    digest
 }
 
 /// Of a key of a database with all that it holds.

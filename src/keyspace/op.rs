@@ -6,7 +6,8 @@
 //! op     = length varint | code u8 | ...                    length counts from the code on
 //! on key = code | keyspace varint | key bytes | payload       codes 0x00-0x0f whole keys, 0x10-0x1f strings,
 //! others = code | payload                                    0x20-0x2f lists, 0x30-0x3f hashes, 0x40-0x4f sets,
-//!                                                            0x50-0x5f sorted sets; 0xf0- no key
+//!                                                            0x50-0x5f sorted sets, 0x60-0x6f streams;
+//!                                                            0xf0- no key
 //! bytes  = length varint | bytes
 //! ```
 
@@ -16,6 +17,7 @@ use crate::types::hash::value::HashOp;
 use crate::types::list::value::ListOp;
 use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
+use crate::types::stream::value::StreamOp;
 use crate::types::string::value::StringOp;
 
 use super::value::Kind;
@@ -39,6 +41,7 @@ pub enum Op<'a> {
     Hash(HashOp<'a>),
     Set(SetOp<'a>),
     SortedSet(SortedSetOp<'a>),
+    Stream(StreamOp<'a>),
 }
 
 /// An effect on whole databases. Applied by every stripe.
@@ -67,6 +70,7 @@ const LIST: u8 = 0x10 * Kind::List as u8;
 const HASH: u8 = 0x10 * Kind::Hash as u8;
 const SET: u8 = 0x10 * Kind::Set as u8;
 const SORTED_SET: u8 = 0x10 * Kind::SortedSet as u8;
+const STREAM: u8 = 0x10 * Kind::Stream as u8;
 const FLUSH: u8 = 0xf0;
 const SWAP: u8 = 0xf1;
 
@@ -82,6 +86,7 @@ impl<'a> Op<'a> {
             Self::Hash(op) => HASH | op.code(),
             Self::Set(op) => SET | op.code(),
             Self::SortedSet(op) => SORTED_SET | op.code(),
+            Self::Stream(op) => STREAM | op.code(),
         }
     }
 
@@ -95,6 +100,7 @@ impl<'a> Op<'a> {
             Self::Hash(op) => op.encode(out),
             Self::Set(op) => op.encode(out),
             Self::SortedSet(op) => op.encode(out),
+            Self::Stream(op) => op.encode(out),
         }
     }
 
@@ -121,6 +127,7 @@ impl<'a> Op<'a> {
             HASH => Self::Hash(HashOp::decode(code & 0xf, cursor)?),
             SET => Self::Set(SetOp::decode(code & 0xf, cursor)?),
             SORTED_SET => Self::SortedSet(SortedSetOp::decode(code & 0xf, cursor)?),
+            STREAM => Self::Stream(StreamOp::decode(code & 0xf, cursor)?),
             _ => return Err(Malformed("op of an unknown type")),
         })
     }

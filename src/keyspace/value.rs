@@ -5,6 +5,7 @@ use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
 use crate::types::sorted_set::value::SortedSet;
+use crate::types::stream::value::Stream;
 use crate::types::{Collection, Misfit};
 
 use super::op::Op;
@@ -18,6 +19,7 @@ pub enum Kind {
     Hash = 3,
     Set = 4,
     SortedSet = 5,
+    Stream = 6,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             3 => Self::Hash,
             4 => Self::Set,
             5 => Self::SortedSet,
+            6 => Self::Stream,
             _ => unreachable!("headers are written from a Kind"),
         }
     }
@@ -40,6 +43,7 @@ impl Kind {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "zset",
+            Self::Stream => "stream",
         }
     }
 }
@@ -50,6 +54,7 @@ pub enum Value {
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
+    Stream(Stream),
 }
 
 /// Runs the same expression on whichever collection a value is.
@@ -60,6 +65,7 @@ macro_rules! each {
             Value::Hash($v) => $body,
             Value::Set($v) => $body,
             Value::SortedSet($v) => $body,
+            Value::Stream($v) => $body,
         }
     };
 }
@@ -71,6 +77,7 @@ impl Value {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -81,6 +88,7 @@ impl Value {
             Op::Hash(_) => Some(Self::Hash(Hash::default())),
             Op::Set(_) => Some(Self::Set(Set::default())),
             Op::SortedSet(_) => Some(Self::SortedSet(SortedSet::default())),
+            Op::Stream(_) => Some(Self::Stream(Stream::default())),
             _ => None,
         }
     }
@@ -91,6 +99,7 @@ impl Value {
             (Self::Hash(hash), Op::Hash(op)) => hash.apply(op),
             (Self::Set(set), Op::Set(op)) => set.apply(op),
             (Self::SortedSet(set), Op::SortedSet(op)) => set.apply(op),
+            (Self::Stream(stream), Op::Stream(op)) => stream.apply(op),
             _ => Err(Misfit("another type is there")),
         }
     }
@@ -118,6 +127,7 @@ impl Value {
             Self::Hash(hash) => hash.rebuild(&mut |op| emit(Op::Hash(op))),
             Self::Set(set) => set.rebuild(&mut |op| emit(Op::Set(op))),
             Self::SortedSet(set) => set.rebuild(&mut |op| emit(Op::SortedSet(op))),
+            Self::Stream(stream) => stream.rebuild(&mut |op| emit(Op::Stream(op))),
         }
     }
 }

@@ -35,6 +35,8 @@ pub fn type_of(entry: &Entry, now_ms: u64) -> Option<u8> {
         Value::Set(_) => types::SET,
         Value::SortedSet(_) if is_packed => types::SORTED_SET_LISTPACK,
         Value::SortedSet(_) => types::SORTED_SET_2,
+        // Not written yet.
+        Value::Stream(_) => return None,
     })
 }
 
@@ -44,6 +46,7 @@ const fn spread(value: &Value) -> &'static str {
         Value::List(_) => "quicklist",
         Value::Hash(_) | Value::Set(_) => "hashtable",
         Value::SortedSet(_) => "skiplist",
+        Value::Stream(_) => "stream",
     }
 }
 
@@ -59,6 +62,7 @@ pub fn put_value(out: &mut Vec<u8>, kind: u8, entry: &Entry, now_ms: u64) {
         Some(Value::Hash(hash)) => put_hash(out, kind, hash, now_ms),
         Some(Value::Set(set)) => put_set(out, kind, set),
         Some(Value::SortedSet(set)) => put_sorted_set(out, kind, set),
+        Some(Value::Stream(_)) => {}
     }
 }
 

@@ -38,6 +38,7 @@ fn restored(content: &Content<'_>) -> Scratch {
 
 /// What can be seen of a value, however its elements lie.
 fn seen(entry: &Entry) -> Vec<Vec<u8>> {
+    use crate::keyspace::digest;
     use crate::keyspace::value::Value;
     let pair = |a: &[u8], b: &[u8]| [a, b"\0=", b].concat();
     let mut all: Vec<Vec<u8>> = match entry.as_value() {
@@ -51,6 +52,7 @@ fn seen(entry: &Entry) -> Vec<Vec<u8>> {
             let fields = hash.fields(0);
             fields.map(|f| pair(&pair(f.name, f.value), &f.expire_at.unwrap_or(0).to_le_bytes())).collect()
         }
+        Some(Value::Stream(_)) => return vec![digest::of_value(entry).to_bytes().to_vec()],
     };
     all.sort();
     all

@@ -184,6 +184,7 @@ fn value_of(entry: &Entry) -> String {
             format!("{members:?}")
         }
         Some(Value::SortedSet(set)) => format!("{:?}", set.members().collect::<Vec<_>>()),
+        Some(Value::Stream(_)) => crate::keyspace::digest::of_value(entry).to_string(),
     }
 }
 

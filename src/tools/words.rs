@@ -13,6 +13,7 @@ use crate::types::hash::value::HashOp;
 use crate::types::list::value::{ListOp, Side};
 use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
+use crate::types::stream::value::StreamOp;
 use crate::types::string::value::StringOp;
 
 /// A command: its name and arguments.
@@ -110,6 +111,7 @@ pub fn of_op(key: &[u8], op: &Op<'_>) -> Words {
         Op::Hash(op) => hash_arguments(op, &mut words),
         Op::Set(op) => set_arguments(op, &mut words),
         Op::SortedSet(op) => sorted_set_arguments(op, &mut words),
+        Op::Stream(op) => stream_arguments(op, &mut words),
     }
     words
 }
@@ -144,6 +146,17 @@ pub const fn name(op: &Op<'_>) -> &'static str {
         Op::SortedSet(SortedSetOp::Set { .. } | SortedSetOp::SetMany { .. }) => "ZADD",
         Op::SortedSet(SortedSetOp::Remove { .. }) => "ZREM",
         Op::SortedSet(SortedSetOp::RemoveRange { .. }) => "ZREMRANGEBYRANK",
+        Op::Stream(StreamOp::Add { .. }) => "XADD",
+        Op::Stream(StreamOp::Trim { .. }) => "XTRIMHEAD",
+        Op::Stream(StreamOp::Delete { .. }) => "XDEL",
+        Op::Stream(StreamOp::Reset { .. }) => "XSETID",
+        Op::Stream(StreamOp::SetGroup { .. }) => "XGROUPSET",
+        Op::Stream(StreamOp::RemoveGroup { .. }) => "XGROUPDESTROY",
+        Op::Stream(StreamOp::SetConsumer { .. }) => "XCONSUMERSET",
+        Op::Stream(StreamOp::RemoveConsumer { .. }) => "XCONSUMERDEL",
+        Op::Stream(StreamOp::Deliver { .. }) => "XDELIVER",
+        Op::Stream(StreamOp::Assign { .. }) => "XASSIGN",
+        Op::Stream(StreamOp::Acknowledge { .. }) => "XACK",
     }
 }
 
@@ -215,6 +228,55 @@ fn sorted_set_arguments(op: &SortedSetOp<'_>, words: &mut Words) {
         SortedSetOp::RemoveRange { len: 0, .. } => words.extend([number(1), number(0)]),
         SortedSetOp::RemoveRange { start, len } => {
             words.extend([number(start), number(start.saturating_add(len - 1))]);
+        }
+    }
+}
+
+fn stream_arguments(op: &StreamOp<'_>, words: &mut Words) {
+    let optional =
+        |number: Option<u64>| number.map_or_else(|| b"-".to_vec(), |number| number.to_string().into_bytes());
+    let forget = |forget: bool| forget.then(|| b"DELREF".to_vec());
+    match *op {
+        StreamOp::Add { id, fields } => {
+            words.push(number(id));
+            words.extend(fields.iter().map(<[u8]>::to_vec));
+        }
+        StreamOp::Trim { count, forget: all } => {
+            words.push(number(count));
+            words.extend(forget(all));
+        }
+        StreamOp::Delete { ids, forget: all } => {
+            words.extend(ids.iter().map(number));
+            words.extend(forget(all));
+        }
+        StreamOp::Reset { last_id, max_deleted_id, entries_added } => words.extend([
+            number(last_id),
+            b"ENTRIESADDED".to_vec(),
+            number(entries_added),
+            b"MAXDELETEDID".to_vec(),
+            number(max_deleted_id),
+        ]),
+        StreamOp::SetGroup { group, last_id, entries_read } => {
+            words.extend([group.to_vec(), number(last_id), b"ENTRIESREAD".to_vec(), optional(entries_read)]);
+        }
+        StreamOp::RemoveGroup { group } => words.push(group.to_vec()),
+        StreamOp::SetConsumer { group, consumer, seen_ms, active_ms } => {
+            words.extend([group.to_vec(), consumer.to_vec(), number(seen_ms), optional(active_ms)]);
+        }
+        StreamOp::RemoveConsumer { group, consumer } => words.extend([group.to_vec(), consumer.to_vec()]),
+        StreamOp::Deliver { group, consumer, at_ms, count, pend } => {
+            words.extend([group.to_vec(), consumer.to_vec(), number(at_ms), number(count)]);
+            words.extend((!pend).then(|| b"NOACK".to_vec()));
+        }
+        StreamOp::Assign { group, consumer, at_ms, rows } => {
+            words.extend([group.to_vec(), consumer.to_vec(), optional(at_ms)]);
+            for row in rows.iter() {
+                words.extend([number(row.id), number(row.delivered_ms), number(row.deliveries)]);
+            }
+        }
+        StreamOp::Acknowledge { group, ids } => {
+            words.push(group.to_vec());
+            words.extend(ids.iter().map(number));
         }
     }
 }

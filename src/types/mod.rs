@@ -13,6 +13,7 @@ pub mod member_table;
 pub mod packed;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod strings;
 

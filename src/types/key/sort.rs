@@ -221,7 +221,7 @@ fn read(ctx: &mut Ctx<'_>, key: &[u8], request: &mut Request<'_>) -> Result<Vec<
             let window = window(set.len());
             set.members().skip(window.start).take(window.len()).map(|member| member.to_vec()).collect()
         }
-        Value::Hash(_) => return Err(CommandError::WRONG_TYPE),
+        Value::Hash(_) | Value::Stream(_) => return Err(CommandError::WRONG_TYPE),
     })
 }
 
