@@ -41,7 +41,7 @@ impl<'a> Entry<'a> {
 
 /// What readers ask.
 impl Stream {
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.entries.len()
     }
 
@@ -80,7 +80,7 @@ impl Stream {
     /// (`~`) only whole blocks, and no more entries than that unless it is 0.
     pub fn excess(&self, keep: Keep, limit: Option<u64>) -> u64 {
         let all = match keep {
-            Keep::Len(max) => (self.len() as u64).saturating_sub(max),
+            Keep::Len(max) => (self.length() as u64).saturating_sub(max),
             Keep::From(id) => self.entries.range(..id).count() as u64,
         };
         match limit {
@@ -104,7 +104,7 @@ impl Stream {
         if self.max_deleted_id != StreamId::MIN && self.max_deleted_id >= first {
             return None;
         }
-        let before = self.entries_added - self.len() as u64;
+        let before = self.entries_added - self.length() as u64;
         match id.cmp(&first) {
             std::cmp::Ordering::Less => Some(before),
             std::cmp::Ordering::Equal => Some(before + 1),
