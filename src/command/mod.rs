@@ -13,6 +13,7 @@ pub mod options;
 pub mod page;
 pub mod picked;
 pub mod registry;
+pub mod scripts;
 pub mod server;
 pub mod session;
 pub mod slowlog;
@@ -62,6 +63,8 @@ bitflags::bitflags! {
         const ALL_KEYS = 1 << 24;
         /// Ours, not shown: runs at once inside MULTI instead of being queued.
         const NOT_QUEUED = 1 << 25;
+        /// Ours, not shown: runs scripts, which may write.
+        const SCRIPT = 1 << 27;
         /// Ours, not shown: works on the session's queue and watched keys (EXEC, DISCARD, UNWATCH, RESET): those are locked too.
         const TRANSACTION = 1 << 26;
     }
@@ -83,6 +86,7 @@ pub enum Group {
     Connection,
     Server,
     Transactions,
+    Scripting,
 }
 
 impl Group {
@@ -102,6 +106,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
         }
     }
 
@@ -120,6 +125,7 @@ impl Group {
             Self::Geo => Some("geo"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
+            Self::Scripting => Some("scripting"),
             Self::Server => None,
         }
     }

@@ -10,6 +10,7 @@ use super::backups::Backups;
 use super::clients::Clients;
 use super::memory::Memory;
 use super::registry::Registry;
+use super::scripts::Scripts;
 use super::slowlog::SlowLog;
 use super::snapshots::Snapshots;
 use super::stats::Stats;
@@ -62,6 +63,7 @@ pub struct Server {
     pub clients: Clients,
     pub stats: Stats,
     pub slowlog: SlowLog,
+    pub scripts: Scripts,
     pub store: OnceLock<Store>,
     pub loading: Loading,
     /// Forty hexadecimal digits, new at every start.
@@ -100,6 +102,7 @@ impl Server {
             config_file: None,
             stats: Stats::new(registry.all().len()),
             slowlog: SlowLog::default(),
+            scripts: Scripts::default(),
             registry,
             clients: Clients::default(),
             store: OnceLock::new(),

@@ -47,12 +47,14 @@ pub fn run(
         return run_while_loading(server, session, transaction, command, number, args, now_ms, out);
     };
     let admitted = store.log.admit();
-    if let Err(refusal) = &admitted
-        && writes(session, command)
-    {
+    if let Err(refusal) = &admitted {
         match refusal_error(refusal) {
-            None => return Outcome { flow: Flow::Park, gate: 0 },
-            Some(error) => return reject(server, session, number, &error, out),
+            None if writes(session, command) || runs_scripts(session, command) => {
+                return Outcome { flow: Flow::Park, gate: 0 };
+            }
+            Some(error) if writes(session, command) => return reject(server, session, number, &error, out),
+            // Scripts that only read are served: each write is refused.
+            _ => {}
         }
     }
     let (keys, set) = match locks::keys_of(&store.keyspace, command, args, session.db) {
@@ -70,6 +72,9 @@ pub fn run(
         transaction.tally.add_to(&server.stats);
     }
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
+    if let Err(refusal) = &admitted {
+        ctx.refused = refusal_error(refusal);
+    }
     ctx.may_expire =
         (admitted.is_ok() || is_off(Safeguard::LatchExpiryFound)) && !server.expiry_suspended.load(Relaxed);
     let result = handle(&mut ctx, command, args, out);
@@ -110,6 +115,17 @@ fn writes(session: &Session, command: &Command) -> bool {
     command.is_write()
         || (command.name == "exec"
             && session.multi.iter().flat_map(|multi| &multi.queue).any(|queued| queued.command.is_write()))
+}
+
+/// True for commands that add to the log if their scripts do.
+fn runs_scripts(session: &Session, command: &Command) -> bool {
+    command.flags.contains(Flags::SCRIPT)
+        || (command.name == "exec"
+            && session
+                .multi
+                .iter()
+                .flat_map(|multi| &multi.queue)
+                .any(|queued| queued.command.flags.contains(Flags::SCRIPT)))
 }
 
 /// `None`: it is only a matter of time.

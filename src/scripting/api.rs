@@ -1,0 +1,162 @@
+//! What the host gives the prelude: functions that work on the running script, and libraries.
+//!
+//! Functions return a message, or nil, before their results: the prelude makes Lua errors of messages, so that scripts catch
+//! what they would catch with Redis.
+
+use std::time::Duration;
+
+use mlua::{Lua, MultiValue, Table, Value, Variadic};
+use sha1::{Digest, Sha1};
+
+use crate::engine::dispatch;
+use crate::resp::{OwnedArgs, Protocol};
+
+use super::{call, interpreter, running};
+
+/// Redis' log levels.
+const LEVELS: [(&str, i64); 4] =
+    [("LOG_DEBUG", 0), ("LOG_VERBOSE", 1), ("LOG_NOTICE", 2), ("LOG_WARNING", 3)];
+const REPLICATION: [(&str, i64); 5] =
+    [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)];
+const REDIS_VERSION: &str = "7.2.4";
+const REDIS_VERSION_NUM: i64 = 0x0007_0204;
+
+type Returned = mlua::Result<MultiValue>;
+
+/// The results of a function that worked.
+fn done(lua: &Lua, values: impl mlua::IntoLuaMulti) -> Returned {
+    let mut values = values.into_lua_multi(lua)?;
+    values.push_front(Value::Nil);
+    Ok(values)
+}
+
+/// The error that a function raises.
+fn raise(lua: &Lua, message: &str) -> Returned {
+    Ok(MultiValue::from_vec(vec![Value::String(lua.create_string(message)?)]))
+}
+
+pub fn host(lua: &Lua) -> mlua::Result<Table> {
+    let host = lua.create_table()?;
+    host.set("call", lua.create_function(call::call)?)?;
+    host.set("loadstring", lua.create_function(loadstring)?)?;
+    host.set("clock", lua.create_function(|_, ()| Ok(clock()))?)?;
+    let redis = lua.create_table()?;
+    for (name, value) in LEVELS.into_iter().chain(REPLICATION) {
+        redis.set(name, value)?;
+    }
+    redis.set("REDIS_VERSION", REDIS_VERSION)?;
+    redis.set("REDIS_VERSION_NUM", REDIS_VERSION_NUM)?;
+    host.set("redis", redis)?;
+    let checked = lua.create_table()?;
+    checked.set("sha1hex", lua.create_function(sha1hex)?)?;
+    checked.set("log", lua.create_function(log)?)?;
+    checked.set("setresp", lua.create_function(setresp)?)?;
+    checked.set("set_repl", lua.create_function(set_repl)?)?;
+    checked.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
+    host.set("checked", checked)?;
+    host.set("libraries", lua.create_table()?)?;
+    Ok(host)
+}
+
+/// CPU time would be the same for all scripts of a thread: time since the script began tells more.
+fn clock() -> f64 {
+    running::with(|running| running.elapsed().as_secs_f64()).unwrap_or(0.0)
+}
+
+impl running::Running<'_, '_> {
+    pub fn elapsed(&self) -> Duration {
+        self.ctx.server.clock.monotonic().saturating_sub(self.started)
+    }
+}
+
+fn loadstring(lua: &Lua, (source, name): (mlua::LuaString, Option<mlua::LuaString>)) -> Returned {
+    let name = name.map_or_else(|| source.to_string_lossy(), |name| name.to_string_lossy());
+    match interpreter::parse(lua, &source.as_bytes(), &name) {
+        Ok(function) => Ok(MultiValue::from_vec(vec![Value::Function(function)])),
+        Err(message) => {
+            Ok(MultiValue::from_vec(vec![Value::Nil, Value::String(lua.create_string(message)?)]))
+        }
+    }
+}
+
+fn sha1hex(lua: &Lua, args: Variadic<Value>) -> Returned {
+    let [value] = &args[..] else { return raise(lua, "ERR wrong number of arguments") };
+    let text = lua.coerce_string(value.clone())?;
+    let bytes = text.as_ref().map_or_else(Vec::new, |text| text.as_bytes().to_vec());
+    done(lua, crate::command::scripts::hex(&Sha1::digest(bytes).into()))
+}
+
+fn log(lua: &Lua, args: Variadic<Value>) -> Returned {
+    if args.len() < 2 {
+        return raise(lua, "ERR redis.log() requires two arguments or more.");
+    }
+    let Some(level) =
+        lua.coerce_number(args[0].clone())?.filter(|_| args[0].is_number() || args[0].is_integer())
+    else {
+        return raise(lua, "ERR First argument must be a number (log level).");
+    };
+    let mut words = Vec::new();
+    for arg in &args[1..] {
+        if let Some(text) = lua.coerce_string(arg.clone())? {
+            words.push(text.to_string_lossy());
+        }
+    }
+    let text = words.join(" ");
+    match level as i64 {
+        0 => tracing::debug!("script: {text}"),
+        1 | 2 => tracing::info!("script: {text}"),
+        3 => tracing::warn!("script: {text}"),
+        _ => return raise(lua, "ERR Invalid debug level."),
+    }
+    done(lua, ())
+}
+
+fn setresp(lua: &Lua, args: Variadic<Value>) -> Returned {
+    let [version] = &args[..] else { return raise(lua, "ERR redis.setresp() requires one argument.") };
+    let proto = match lua.coerce_integer(version.clone())? {
+        Some(2) => Protocol::Resp2,
+        Some(3) => Protocol::Resp3,
+        _ => return raise(lua, "ERR RESP version must be 2 or 3."),
+    };
+    running::with(|running| running.proto = proto);
+    done(lua, ())
+}
+
+/// Everything a script changes is in its one record: there is nothing to choose.
+fn set_repl(lua: &Lua, args: Variadic<Value>) -> Returned {
+    let [flags] = &args[..] else { return raise(lua, "ERR redis.set_repl() requires two arguments.") };
+    match lua.coerce_integer(flags.clone())? {
+        Some(0..=3) => done(lua, ()),
+        _ => raise(lua, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."),
+    }
+}
+
+fn acl_check_cmd(lua: &Lua, args: Variadic<Value>) -> Returned {
+    let mut owned = OwnedArgs::default();
+    if let Err(error) = call::collect(&args, &mut owned) {
+        return raise(lua, error.text());
+    }
+    let found = running::with(|running| dispatch::find(running.ctx.server, owned.as_args()).is_ok());
+    match found {
+        None => raise(lua, call::NOT_RUNNING.text()),
+        Some(false) => raise(lua, "ERR Invalid command passed to redis.acl_check_cmd()"),
+        // There is one user, and it may do everything.
+        Some(true) => done(lua, true),
+    }
+}
+
+/// From time to time while a script runs: somebody may want it to end.
+pub fn on_hook() -> mlua::Result<()> {
+    let killed = running::with(|running| {
+        let server = running.ctx.server;
+        let limit_ms = server.config.busy_reply_threshold();
+        if limit_ms > 0 && running.elapsed().as_millis() as i64 >= limit_ms as i64 {
+            server.scripts.attend(running.wrote);
+        }
+        server.scripts.is_killed()
+    });
+    if killed == Some(true) {
+        return Err(mlua::Error::runtime("Script killed by user with SCRIPT KILL..."));
+    }
+    Ok(())
+}
