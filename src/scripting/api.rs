@@ -1,7 +1,6 @@
 //! What the host gives the prelude: functions that work on the running script, and libraries.
 //!
-//! Functions return a message, or nil, before their results: the prelude makes Lua errors of messages, so that scripts catch
-//! what they would catch with Redis.
+//! What they raise goes through [`raised`], so that scripts catch what they would catch with Redis.
 
 use std::time::Duration;
 
@@ -9,9 +8,10 @@ use mlua::{Lua, MultiValue, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
 use crate::engine::dispatch;
+use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol};
 
-use super::{call, interpreter, running};
+use super::{call, interpreter, raised, running};
 
 /// Redis' log levels.
 const LEVELS: [(&str, i64); 4] =
@@ -23,21 +23,18 @@ const REDIS_VERSION_NUM: i64 = 0x0007_0204;
 
 type Returned = mlua::Result<MultiValue>;
 
-/// The results of a function that worked.
 fn done(lua: &Lua, values: impl mlua::IntoLuaMulti) -> Returned {
-    let mut values = values.into_lua_multi(lua)?;
-    values.push_front(Value::Nil);
-    Ok(values)
+    values.into_lua_multi(lua)
 }
 
-/// The error that a function raises.
-fn raise(lua: &Lua, message: &str) -> Returned {
-    Ok(MultiValue::from_vec(vec![Value::String(lua.create_string(message)?)]))
+/// As an error reply of `redis.call` would be.
+fn raise(text: &'static str) -> Returned {
+    Err(raised::reply(&CommandError::new(text)))
 }
 
 pub fn host(lua: &Lua) -> mlua::Result<Table> {
     let host = lua.create_table()?;
-    host.set("call", lua.create_function(call::call)?)?;
+    host.set("raised", lua.create_function(raised::show)?)?;
     host.set("loadstring", lua.create_function(loadstring)?)?;
     host.set("clock", lua.create_function(|_, ()| Ok(clock()))?)?;
     let redis = lua.create_table()?;
@@ -46,14 +43,14 @@ pub fn host(lua: &Lua) -> mlua::Result<Table> {
     }
     redis.set("REDIS_VERSION", REDIS_VERSION)?;
     redis.set("REDIS_VERSION_NUM", REDIS_VERSION_NUM)?;
+    redis.set("call", lua.create_function(call::call)?)?;
+    redis.set("pcall", lua.create_function(call::pcall)?)?;
+    redis.set("sha1hex", lua.create_function(sha1hex)?)?;
+    redis.set("log", lua.create_function(log)?)?;
+    redis.set("setresp", lua.create_function(setresp)?)?;
+    redis.set("set_repl", lua.create_function(set_repl)?)?;
+    redis.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
     host.set("redis", redis)?;
-    let checked = lua.create_table()?;
-    checked.set("sha1hex", lua.create_function(sha1hex)?)?;
-    checked.set("log", lua.create_function(log)?)?;
-    checked.set("setresp", lua.create_function(setresp)?)?;
-    checked.set("set_repl", lua.create_function(set_repl)?)?;
-    checked.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
-    host.set("checked", checked)?;
     host.set("libraries", lua.create_table()?)?;
     Ok(host)
 }
@@ -80,7 +77,7 @@ fn loadstring(lua: &Lua, (source, name): (mlua::LuaString, Option<mlua::LuaStrin
 }
 
 fn sha1hex(lua: &Lua, args: Variadic<Value>) -> Returned {
-    let [value] = &args[..] else { return raise(lua, "ERR wrong number of arguments") };
+    let [value] = &args[..] else { return raise("ERR wrong number of arguments") };
     let text = lua.coerce_string(value.clone())?;
     let bytes = text.as_ref().map_or_else(Vec::new, |text| text.as_bytes().to_vec());
     done(lua, crate::command::scripts::hex(&Sha1::digest(bytes).into()))
@@ -88,12 +85,12 @@ fn sha1hex(lua: &Lua, args: Variadic<Value>) -> Returned {
 
 fn log(lua: &Lua, args: Variadic<Value>) -> Returned {
     if args.len() < 2 {
-        return raise(lua, "ERR redis.log() requires two arguments or more.");
+        return raise("ERR redis.log() requires two arguments or more.");
     }
     let Some(level) =
         lua.coerce_number(args[0].clone())?.filter(|_| args[0].is_number() || args[0].is_integer())
     else {
-        return raise(lua, "ERR First argument must be a number (log level).");
+        return raise("ERR First argument must be a number (log level).");
     };
     let mut words = Vec::new();
     for arg in &args[1..] {
@@ -106,17 +103,17 @@ fn log(lua: &Lua, args: Variadic<Value>) -> Returned {
         0 => tracing::debug!("script: {text}"),
         1 | 2 => tracing::info!("script: {text}"),
         3 => tracing::warn!("script: {text}"),
-        _ => return raise(lua, "ERR Invalid debug level."),
+        _ => return raise("ERR Invalid debug level."),
     }
     done(lua, ())
 }
 
 fn setresp(lua: &Lua, args: Variadic<Value>) -> Returned {
-    let [version] = &args[..] else { return raise(lua, "ERR redis.setresp() requires one argument.") };
+    let [version] = &args[..] else { return raise("ERR redis.setresp() requires one argument.") };
     let proto = match lua.coerce_integer(version.clone())? {
         Some(2) => Protocol::Resp2,
         Some(3) => Protocol::Resp3,
-        _ => return raise(lua, "ERR RESP version must be 2 or 3."),
+        _ => return raise("ERR RESP version must be 2 or 3."),
     };
     running::with(|running| running.proto = proto);
     done(lua, ())
@@ -124,22 +121,22 @@ fn setresp(lua: &Lua, args: Variadic<Value>) -> Returned {
 
 /// Everything a script changes is in its one record: there is nothing to choose.
 fn set_repl(lua: &Lua, args: Variadic<Value>) -> Returned {
-    let [flags] = &args[..] else { return raise(lua, "ERR redis.set_repl() requires two arguments.") };
+    let [flags] = &args[..] else { return raise("ERR redis.set_repl() requires two arguments.") };
     match lua.coerce_integer(flags.clone())? {
         Some(0..=3) => done(lua, ()),
-        _ => raise(lua, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."),
+        _ => raise("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."),
     }
 }
 
 fn acl_check_cmd(lua: &Lua, args: Variadic<Value>) -> Returned {
     let mut owned = OwnedArgs::default();
     if let Err(error) = call::collect(&args, &mut owned) {
-        return raise(lua, error.text());
+        return Err(raised::reply(&error));
     }
     let found = running::with(|running| dispatch::find(running.ctx.server, owned.as_args()).is_ok());
     match found {
-        None => raise(lua, call::NOT_RUNNING.text()),
-        Some(false) => raise(lua, "ERR Invalid command passed to redis.acl_check_cmd()"),
+        None => Err(raised::reply(&call::NOT_RUNNING)),
+        Some(false) => raise("ERR Invalid command passed to redis.acl_check_cmd()"),
         // There is one user, and it may do everything.
         Some(true) => done(lua, true),
     }

@@ -8,8 +8,8 @@ use crate::error::CommandError;
 use crate::resp::number::put_f64;
 use crate::resp::{OwnedArgs, Reply};
 
-use super::convert;
 use super::running::{self, Running};
+use super::{convert, raised};
 
 const NO_ARGUMENTS: CommandError =
     CommandError::new("ERR Please specify at least one argument for this redis lib call");
@@ -26,20 +26,24 @@ const OUT_OF_MEMORY: CommandError =
 pub const NOT_RUNNING: CommandError =
     CommandError::new("ERR redis.call/pcall can only be called inside a script invocation");
 
-/// What `redis.call` and `redis.pcall` share: the reply, a table with `err` if it is an error.
+/// `redis.call`: an error reply is raised.
 pub fn call(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
-    running::with(|running| running.call(lua, &args)).unwrap_or_else(|| failure(lua, &NOT_RUNNING))
+    let done = running::with(|running| running.call(&args).map(|()| running.value(lua)));
+    done.unwrap_or(Err(NOT_RUNNING)).map_err(|error| raised::reply(&error))?
 }
 
-pub fn failure(lua: &Lua, error: &CommandError) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("err", error.text())?;
-    table.raw_set("ignore_error_stats_update", true)?;
-    Ok(Value::Table(table))
+/// `redis.pcall`: an error reply is a table with `err`.
+pub fn pcall(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
+    let done = running::with(|running| running.call(&args).map(|()| running.value(lua)));
+    match done.unwrap_or(Err(NOT_RUNNING)) {
+        Ok(value) => value,
+        Err(error) => raised::show(lua, Value::Error(Box::new(raised::reply(&error)))),
+    }
 }
 
 impl Running<'_, '_> {
-    fn call(&mut self, lua: &Lua, args: &[Value]) -> mlua::Result<Value> {
+    /// Leaves the reply in `self.reply`, unless it is an error.
+    fn call(&mut self, args: &[Value]) -> Result<(), CommandError> {
         let mut owned = std::mem::take(&mut self.args);
         owned.clear();
         let result = match collect(args, &mut owned) {
@@ -47,13 +51,14 @@ impl Running<'_, '_> {
             Err(error) => Err(error),
         };
         self.args = owned;
-        match result {
-            Ok(()) => convert::to_lua(lua, &self.reply, self.proto),
-            Err(error) => {
-                self.ctx.server.stats.count_error(error.text());
-                failure(lua, &error)
-            }
+        if let Err(error) = &result {
+            self.ctx.server.stats.count_error(error.text());
         }
+        result
+    }
+
+    fn value(&self, lua: &Lua) -> mlua::Result<Value> {
+        convert::to_lua(lua, &self.reply, self.proto)
     }
 
     /// Runs a command and leaves its reply in `self.reply`.

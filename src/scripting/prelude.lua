@@ -12,6 +12,7 @@ local error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring,
 local getmetatable, loadstring, load = getmetatable, loadstring, load
 local getinfo = debug.getinfo
 local find = string.find
+local raised = host.raised
 
 local shown = {}        -- what scripts see -> what it stands for
 local views = {}        -- all that scripts see, in a row
@@ -37,6 +38,7 @@ local function handler(err)
         level = level + 1
         info = getinfo(level, 'Sl')
     end
+    err = raised(err)
     if type(err) ~= 'table' then
         err = { err = 'ERR ' .. tostring(err) }
     end
@@ -47,55 +49,41 @@ local function handler(err)
     return err
 end
 
--- Ends a function of the host's: a message raises an error that names the caller's line.
-local function finish(message, ...)
-    if message then
-        error(message, 3)
-    end
-    return ...
-end
-
--- The same without the line.
-local function finish_bare(message, ...)
-    if message then
-        error({ err = message }, 0)
-    end
-    return ...
-end
-
-local function checked(f)
-    return function(...)
-        return finish(f(...))
-    end
-end
-
-local function checked_bare(f)
-    return function(...)
-        return finish_bare(f(...))
-    end
-end
-
 -- Globals -------------------------------------------------------------------------------------------------------------------
 
 local globals = {}
 for _, name in pairs({
     'assert', 'collectgarbage', 'error', 'gcinfo', 'getmetatable', 'ipairs', 'rawequal', 'rawget', 'select', 'setmetatable',
-    'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION',
+    'tonumber', 'tostring', 'type', 'unpack', '_VERSION',
 }) do
     globals[name] = real[name]
 end
 globals.__redis__err__handler = handler
 
--- pcall gives scripts the text of an error that redis.call raised.
-local function caught(ok, err, ...)
-    if not ok and type(err) == 'table' and type(err.err) == 'string' then
-        return false, err.err
+-- Scripts see what was raised by the host as text.
+local function text_of(err)
+    err = raised(err)
+    if type(err) == 'table' and type(err.err) == 'string' then
+        return err.err
     end
-    return ok, err, ...
+    return err
+end
+
+local function caught(ok, ...)
+    if not ok then
+        return false, text_of((...))
+    end
+    return true, ...
 end
 
 globals.pcall = function(...)
     return caught(pcall(...))
+end
+
+globals.xpcall = function(f, on_error)
+    return xpcall(f, function(err)
+        return on_error(text_of(err))
+    end)
 end
 
 globals.next = function(table_, key)
@@ -158,20 +146,6 @@ local redis = {}
 for name, value in pairs(host.redis) do
     redis[name] = value
 end
-for name, f in pairs(host.checked) do
-    redis[name] = checked_bare(f)
-end
-
-local call = host.call
-redis.pcall = call
-redis.call = function(...)
-    local reply = call(...)
-    if type(reply) == 'table' and reply.err then
-        error(reply, 0)
-    end
-    return reply
-end
-
 redis.error_reply = function(...)
     local text = ...
     if select('#', ...) ~= 1 or type(text) ~= 'string' then
@@ -203,19 +177,18 @@ globals.server = globals.redis
 
 -- Libraries -----------------------------------------------------------------------------------------------------------------
 
-for _, name in pairs({ 'string', 'table', 'math', 'coroutine' }) do
+for _, name in pairs({ 'string', 'table', 'math' }) do
     globals[name] = view(real[name])
 end
+local resume = coroutine.resume
+globals.coroutine = view(setmetatable({
+    resume = function(...)
+        return caught(resume(...))
+    end,
+}, { __index = coroutine }))
 globals.os = view({ clock = host.clock })
 for name, functions in pairs(host.libraries) do
-    local library = {}
-    for key, value in pairs(functions) do
-        if type(value) == 'function' then
-            value = checked(value)
-        end
-        library[key] = value
-    end
-    globals[name] = view(library)
+    globals[name] = view(functions)
 end
 
 local strings = getmetatable('')
