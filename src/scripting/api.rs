@@ -11,7 +11,7 @@ use crate::engine::dispatch;
 use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol};
 
-use super::{call, interpreter, raised, running};
+use super::{call, interpreter, libraries, raised, running};
 
 /// Redis' log levels.
 const LEVELS: [(&str, i64); 4] =
@@ -51,7 +51,7 @@ pub fn host(lua: &Lua) -> mlua::Result<Table> {
     redis.set("set_repl", lua.create_function(set_repl)?)?;
     redis.set("acl_check_cmd", lua.create_function(acl_check_cmd)?)?;
     host.set("redis", redis)?;
-    host.set("libraries", lua.create_table()?)?;
+    host.set("libraries", libraries::tables(lua)?)?;
     Ok(host)
 }
 

@@ -9,6 +9,7 @@ mod call;
 mod commands;
 mod convert;
 mod interpreter;
+mod libraries;
 mod raised;
 mod running;
 mod script_commands;
