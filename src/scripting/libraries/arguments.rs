@@ -8,11 +8,18 @@ pub struct Arguments<'a> {
     lua: &'a Lua,
     function: &'static str,
     values: &'a [Value],
+    /// What an argument that is not there is said to be.
+    missing: &'static str,
 }
 
 impl<'a> Arguments<'a> {
     pub const fn new(lua: &'a Lua, function: &'static str, values: &'a [Value]) -> Self {
-        Self { lua, function, values }
+        Self { lua, function, values, missing: "no value" }
+    }
+
+    pub const fn missing(mut self, word: &'static str) -> Self {
+        self.missing = word;
+        self
     }
 
     pub const fn len(&self) -> usize {
@@ -30,7 +37,7 @@ impl<'a> Arguments<'a> {
 
     fn expected(&self, at: usize, what: &str) -> mlua::Error {
         let got = match self.get(at) {
-            None => "no value",
+            None => self.missing,
             Some(value) => type_name(value),
         };
         self.wrong(at, &format!("{what} expected, got {got}"))

@@ -4,9 +4,12 @@ use mlua::{Lua, Table, Value, Variadic};
 
 use super::arguments::Arguments;
 
-/// The low 32 bits of a number, rounded to the nearest.
+/// Added to a number it leaves the low bits of the nearest whole number at the end of the sum's mantissa.
+const BIAS: f64 = 6_755_399_441_055_744.0;
+
+/// The low 32 bits of a number, rounded to the nearest; of one beyond 2^51 whatever the sum leaves, as with Redis.
 fn bits(arguments: &Arguments<'_>, at: usize) -> mlua::Result<u32> {
-    Ok(arguments.number(at)?.round_ties_even() as i64 as u32)
+    Ok((arguments.number(at)? + BIAS).to_bits() as u32)
 }
 
 const fn signed(bits: u32) -> f64 {

@@ -321,7 +321,9 @@ impl Encoder<'_> {
                     self.value(&key, depth)?;
                     self.out.push(b'"');
                 }
-                _ => return Err(self.cannot("table", "table key must be a number or string")),
+                other => {
+                    return Err(self.cannot(type_name(&other), "table key must be a number or string"));
+                }
             }
             self.out.push(b':');
             self.value(&value, depth)?;

@@ -267,15 +267,15 @@ impl<'a> Reader<'a> {
             0xc0 => Value::Nil,
             0xc2 => Value::Boolean(false),
             0xc3 => Value::Boolean(true),
-            0xc4 | 0xd9 => {
+            0xd9 => {
                 let len = self.number(1)?;
                 self.string(len)?
             }
-            0xc5 | 0xda => {
+            0xda => {
                 let len = self.number(2)?;
                 self.string(len)?
             }
-            0xc6 | 0xdb => {
+            0xdb => {
                 let len = self.number(4)?;
                 self.string(len)?
             }
@@ -306,7 +306,7 @@ impl<'a> Reader<'a> {
                 self.map(len, depth)?
             }
             0xe0..=0xff => signed(i64::from(code as i8)),
-            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => {
+            0xc1 | 0xc4..=0xc9 | 0xd4..=0xd8 => {
                 return Err(raised::message(self.lua, "Bad data format in input."));
             }
         })

@@ -118,6 +118,7 @@ impl Decoder<'_> {
             b',' => Token::Comma,
             b'"' => return self.string(),
             b'-' | b'0'..=b'9' => return self.number(),
+            b'+' if self.settings.takes_invalid_numbers() => return self.number(),
             _ => return self.word(),
         };
         self.at += 1;

@@ -29,6 +29,8 @@ enum Item {
     /// So many bytes; 0: as many as the number before says.
     Chars(usize),
     Padding,
+    /// No option at all.
+    Unknown(u8),
 }
 
 /// Reads a format option by option.
@@ -81,7 +83,8 @@ impl<'a> Format<'a> {
                 b'!' => {
                     let align = self.digits().unwrap_or(ALIGN_NATIVE);
                     if !align.is_power_of_two() {
-                        return Err(raised::message(self.lua, "alignment is not a power of 2"));
+                        let what = format!("alignment {align} is not a power of 2");
+                        return Err(raised::message(self.lua, &what));
                     }
                     self.align = align;
                     continue;
@@ -99,17 +102,14 @@ impl<'a> Format<'a> {
                 b's' => Item::Terminated,
                 b'c' => Item::Chars(self.digits().unwrap_or(1)),
                 b'x' => Item::Padding,
-                other => {
-                    let what = format!("invalid format option '{}'", char::from(other));
-                    return Err(raised::message(self.lua, &what));
-                }
+                other => Item::Unknown(other),
             };
             let natural = match item {
                 Item::Integer(_, len) => len,
                 Item::Float => 4,
                 Item::Double => 8,
                 Item::Padding => 1,
-                Item::Terminated | Item::Chars(_) => 0,
+                Item::Terminated | Item::Chars(_) | Item::Unknown(_) => 0,
             };
             let to = natural.min(self.align);
             let padding = if to > 1 { (to - (len & (to - 1))) & (to - 1) } else { 0 };
@@ -118,8 +118,19 @@ impl<'a> Format<'a> {
     }
 }
 
+fn unknown(arguments: &Arguments<'_>, option: u8) -> mlua::Error {
+    arguments.wrong(0, &format!("invalid format option '{}'", char::from(option)))
+}
+
+/// What a conversion to 64 bits leaves of a number, as the processors do it that Redis runs on.
+fn c_bits(number: f64) -> u64 {
+    const HALF: f64 = 9_223_372_036_854_775_808.0;
+    let signed = |number: f64| if (-HALF..HALF).contains(&number) { number as i64 } else { i64::MIN };
+    if number >= HALF { signed(number - HALF) as u64 ^ 1 << 63 } else { signed(number) as u64 }
+}
+
 fn put_integer(number: f64, len: usize, big_endian: bool, out: &mut Vec<u8>) {
-    let bits = if number < 0.0 { number as i64 as u64 } else { number as u64 };
+    let bits = c_bits(number);
     let start = out.len();
     out.extend((0..len).map(|at| if at < 8 { (bits >> (8 * at)) as u8 } else { 0 }));
     if big_endian {
@@ -128,7 +139,7 @@ fn put_integer(number: f64, len: usize, big_endian: bool, out: &mut Vec<u8>) {
 }
 
 fn pack(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
-    let arguments = Arguments::new(lua, "pack", &args);
+    let arguments = Arguments::new(lua, "pack", &args).missing("nil");
     let format = arguments.string(0)?;
     let format = format.as_bytes();
     let mut format = Format::new(lua, &format);
@@ -156,7 +167,9 @@ fn pack(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
                 let text = arguments.string(at)?;
                 let text = text.as_bytes();
                 let len = if let Item::Chars(len @ 1..) = item { len } else { text.len() };
-                let Some(text) = text.get(..len) else { return Err(arguments.wrong(at, "string too short")) };
+                let Some(text) = text.get(..len) else {
+                    return Err(arguments.wrong(at + 1, "string too short"));
+                };
                 out.extend_from_slice(text);
                 if item == Item::Terminated {
                     out.push(0);
@@ -166,6 +179,7 @@ fn pack(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
                 out.push(0);
                 continue;
             }
+            Item::Unknown(option) => return Err(unknown(&arguments, option)),
         }
         at += 1;
         if out.len() > LEN_MAX {
@@ -245,6 +259,7 @@ fn unpack(lua: &Lua, args: Variadic<Value>) -> mlua::Result<MultiValue> {
                 take(1)?;
                 at += 1;
             }
+            Item::Unknown(option) => return Err(unknown(&arguments, option)),
         }
     }
     values.push(Value::Number((at + 1) as f64));
@@ -263,8 +278,9 @@ fn size(lua: &Lua, args: Variadic<Value>) -> mlua::Result<f64> {
             Item::Float => 4,
             Item::Double => 8,
             Item::Padding => 1,
-            Item::Terminated => return Err(arguments.wrong(0, "variable-size format in size")),
-            Item::Chars(_) => return Err(arguments.wrong(0, "variable-length format")),
+            Item::Terminated => return Err(arguments.wrong(0, "option 's' has no fixed size")),
+            Item::Chars(_) => return Err(arguments.wrong(0, "option 'c0' has no fixed size")),
+            Item::Unknown(_) => 0,
         };
         total = total.saturating_add(padding).saturating_add(len);
     }
