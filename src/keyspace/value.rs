@@ -1,6 +1,5 @@
 //! The kinds of value a key can have.
 
-use crate::allocator::real_size;
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
@@ -48,7 +47,7 @@ impl Kind {
     }
 }
 
-/// The value of any key but a string.
+/// The value of any key but a string. It is part of the key's entry, so every variant is one pointer (one of them may be two words).
 pub enum Value {
     List(List),
     Hash(Hash),
@@ -116,8 +115,9 @@ impl Value {
         each!(self, v => v.next_expiry())
     }
 
+    /// Bytes of heap memory behind it.
     pub fn heap_bytes(&self) -> usize {
-        real_size(size_of::<Self>()) + each!(self, v => v.heap_bytes())
+        each!(self, v => v.heap_bytes())
     }
 
     /// Emits ops that make an equal value under a key that does not exist.

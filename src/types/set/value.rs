@@ -57,14 +57,14 @@ impl Set {
         }
     }
 
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match &self.0 {
             Members::Integers(integers) => integers.len(),
             Members::Strings(table) => table.len(),
         }
     }
 
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -105,7 +105,7 @@ impl Set {
     }
 
     /// Whether the members are so many that drawing a few one by one is cheaper than walking over all.
-    pub const fn is_spread(&self) -> bool {
+    pub fn is_spread(&self) -> bool {
         match &self.0 {
             Members::Integers(_) => false,
             Members::Strings(table) => table.is_spread(),
