@@ -135,8 +135,10 @@ fn rows_of<const WIDTH: usize>(packed: &Packed) -> impl Iterator<Item = Row<'_, 
 #[inline]
 fn find_in<const WIDTH: usize>(packed: &Packed, member: &[u8]) -> Option<usize> {
     let mut at = 0;
+    let last = member.last();
     while let Some(item) = packed.item(at) {
-        if item.bytes == member {
+        // Most members differ in length or in the last byte.
+        if item.bytes.len() == member.len() && item.bytes.last() == last && item.bytes == member {
             return Some(at);
         }
         at = item.end;

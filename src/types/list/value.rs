@@ -74,7 +74,7 @@ impl List {
         let end = range.end.min(self.len());
         let range = range.start.min(end)..end;
         match &*self.0 {
-            Shape::Short(block) => Iter::of(block.slice(range)),
+            Shape::Short(block) => Iter::of(block.slice(range.clone()), range.len()),
             Shape::Long(blocks) => blocks.range(range),
         }
     }
@@ -156,6 +156,14 @@ impl List {
     pub(super) fn check(&self, limits: Limits) {
         if let Shape::Long(blocks) = &*self.0 {
             blocks.check(limits);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sealed_blocks(&self) -> usize {
+        match &*self.0 {
+            Shape::Short(_) => 0,
+            Shape::Long(blocks) => blocks.sealed(),
         }
     }
 
