@@ -1,5 +1,6 @@
 //! The kinds of value a key can have.
 
+use crate::allocator::real_size;
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
@@ -53,7 +54,7 @@ pub enum Value {
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// Runs the same expression on whichever collection a value is.
@@ -87,7 +88,7 @@ impl Value {
             Op::Hash(_) => Some(Self::Hash(Hash::default())),
             Op::Set(_) => Some(Self::Set(Set::default())),
             Op::SortedSet(_) => Some(Self::SortedSet(SortedSet::default())),
-            Op::Stream(_) => Some(Self::Stream(Stream::default())),
+            Op::Stream(_) => Some(Self::Stream(Box::default())),
             _ => None,
         }
     }
@@ -117,7 +118,8 @@ impl Value {
 
     /// Bytes of heap memory behind it.
     pub fn heap_bytes(&self) -> usize {
-        each!(self, v => v.heap_bytes())
+        let boxed = if let Self::Stream(_) = self { real_size(size_of::<Stream>()) } else { 0 };
+        boxed + each!(self, v => v.heap_bytes())
     }
 
     /// Emits ops that make an equal value under a key that does not exist.

@@ -95,7 +95,7 @@ impl<'a> Sealed<'a> {
         Self { runs: runs.as_chunks().0, elements, first_gone: 0, last_gone: 0 }
     }
 
-    /// Number of elements, and their bytes if each had `overhead(length)` more.
+    /// The sum of `entry_len(length)` over all elements.
     pub fn measure(&self, entry_len: impl Fn(usize) -> usize) -> usize {
         self.runs.iter().map(|run| count_and_len(*run)).map(|(count, len)| count * entry_len(len)).sum()
     }
