@@ -16,6 +16,7 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod strings;
+pub mod text;
 
 use crate::codec::{Cursor, Malformed};
 
