@@ -18,6 +18,7 @@ pub mod stream;
 pub mod string;
 pub mod strings;
 pub mod thin_bytes;
+pub mod text;
 
 use crate::codec::{Cursor, Malformed};
 

@@ -10,14 +10,14 @@ use crate::resp::number::{I64_TEXT_LEN_MAX, parse_i64};
 use crate::types::limits::{self, SET_MAX_INTSET_ENTRIES, SET_MAX_LISTPACK_ENTRIES, SET_MAX_LISTPACK_VALUE};
 use crate::types::member_table::MemberTable;
 use crate::types::strings::Strings;
+use crate::types::text::Integer;
 use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 use super::copied::in_ops;
 use super::intset::IntSet;
-use super::member::Integer;
 
-pub use super::member::Member;
 pub use super::op::SetOp;
+pub use crate::types::text::Text as Member;
 
 /// Integers that one op of [`Set::rebuild`] holds.
 const INTEGERS_PER_OP: usize = REBUILD_BYTES / (I64_TEXT_LEN_MAX + 1);
