@@ -1,8 +1,16 @@
 //! The stream type: an append-only log of entries, and the groups that consume it.
 
+mod add;
 pub mod commands;
+mod delete;
 pub mod group;
 pub mod group_commands;
 pub mod id;
+pub mod id_arg;
+mod info;
 pub mod op;
+mod range;
+pub mod references;
+mod table;
+mod trim;
 pub mod value;
