@@ -1,6 +1,8 @@
 //! The stream type: an append-only log of entries, and the groups that consume it.
 
 mod add;
+#[cfg(test)]
+mod command_tests;
 pub mod commands;
 mod delete;
 pub mod group;
