@@ -17,8 +17,8 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod strings;
-pub mod thin_bytes;
 pub mod text;
+pub mod thin_bytes;
 
 use crate::codec::{Cursor, Malformed};
 
