@@ -6,14 +6,10 @@ mod blocks;
 #[cfg(test)]
 mod command_tests;
 pub mod commands;
-pub mod commands;
 mod delete;
 mod entry;
 pub mod group;
-pub mod group;
 pub mod group_commands;
-pub mod group_commands;
-pub mod id;
 pub mod id;
 pub mod id_arg;
 mod info;
