@@ -1,16 +1,24 @@
 //! The stream type: an append-only log of entries, and the groups that consume it.
 
+mod acknowledge;
 mod add;
+mod claim;
 pub mod commands;
 mod delete;
 pub mod group;
+#[cfg(test)]
+mod group_command_tests;
 pub mod group_commands;
+mod group_read;
+mod group_table;
 pub mod id;
 pub mod id_arg;
 mod info;
 pub mod op;
 mod range;
+mod read;
 pub mod references;
 mod table;
 mod trim;
 pub mod value;
+mod xpending;
