@@ -76,6 +76,12 @@ impl Stream {
         self.entries.range(ids)
     }
 
+    /// Whether there is an entry behind an id.
+    pub fn has_behind(&self, id: StreamId) -> bool {
+        let from = id.next().filter(|from| *from <= self.last_id);
+        from.is_some_and(|from| self.range(from..=StreamId::MAX).next().is_some())
+    }
+
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
         self.entries.get(id)
     }
