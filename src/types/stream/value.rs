@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::allocator::real_size;
 use crate::types::text::Text;
-use crate::types::{Collection, Misfit};
+use crate::types::{Collection, CollectionOp, Misfit};
 
 use super::blocks::{Blocks, Range};
 use super::group::Group;
@@ -348,6 +348,24 @@ impl Collection for Stream {
         let groups: usize =
             self.groups.iter().map(|(name, group)| GROUP + real_size(name.len()) + group.heap_bytes()).sum();
         self.entries.heap_bytes() + groups
+    }
+}
+
+/// Equal if the ops that rebuild them are: all that can be seen, but not how the entries lie in blocks.
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        self.ops() == other.ops()
+    }
+}
+
+impl Stream {
+    fn ops(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.rebuild(&mut |op| {
+            bytes.push(op.code());
+            op.encode(&mut bytes);
+        });
+        bytes
     }
 }
 
