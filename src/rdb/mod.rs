@@ -34,6 +34,7 @@ pub use encode::{put_string, put_value, type_of};
 pub use input::Input;
 pub use payload::{open, seal};
 pub use pieces::Pieces;
+pub use stream::put as put_stream;
 
 /// The version whose types are written.
 pub const VERSION: u16 = 11;

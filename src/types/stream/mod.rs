@@ -18,6 +18,7 @@ mod model;
 pub mod op;
 mod range;
 pub mod references;
+mod sorted;
 mod table;
 mod trim;
 pub mod value;
