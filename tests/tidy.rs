@@ -59,6 +59,7 @@ const STRUCTURES: &[&str] = &[
     "text",
     "id",
     "entry",
+    "sorted",
     "group",
 ];
 

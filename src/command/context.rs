@@ -381,7 +381,7 @@ impl<'a> Ctx<'a> {
     pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
         match self.entry(key).map(Entry::as_value) {
             None => Ok(None),
-            Some(Some(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(Some(Value::Stream(stream))) => Ok(Some(&**stream)),
             Some(_) => Err(CommandError::WRONG_TYPE),
         }
     }

@@ -24,11 +24,21 @@ pub(super) struct Limits {
     pub entries: usize,
 }
 
+/// A block of fewer entries than this may be larger than the limit, so that less of its memory is left over at the end.
+const ENTRIES_FEW: usize = 32;
+/// By how much.
+const LARGER: usize = 4;
+
 impl Limits {
     /// What values of the directives mean: 0 is no limit.
     pub fn of(bytes: usize, entries: usize) -> Self {
         let no_limit = |number: usize, limit| if number == 0 { limit } else { number };
         Self { bytes: no_limit(bytes, BYTES_MAX).min(BYTES_MAX), entries: no_limit(entries, usize::MAX) }
+    }
+
+    /// Bytes of a block with so many entries.
+    fn bytes_of(self, entries: usize) -> usize {
+        if entries < ENTRIES_FEW { (self.bytes * LARGER).min(BYTES_MAX) } else { self.bytes }
     }
 }
 
@@ -149,12 +159,13 @@ impl Open {
         }
         let entry = NewEntry::new(id, fields, self.base, Some(&self.view().names()));
         let len = self.bytes.len() + entry.len();
-        if len > limits.bytes {
+        let bytes_max = limits.bytes_of(self.ever as usize + 1);
+        if len > bytes_max {
             return false;
         }
         if len > self.bytes.capacity() {
             // In steps of a half, yet not beyond what can become full.
-            let room = good_size(len.max((len + len / 2).min(limits.bytes)));
+            let room = good_size(len.max((len + len / 2).min(bytes_max)));
             self.bytes.reserve_exact(room - self.bytes.len());
         }
         entry.put(&mut self.bytes);
@@ -312,7 +323,7 @@ impl<B: Deref<Target = [u8]>> Block<B> {
         assert!(self.base <= ids[0]);
         if let Some(limits) = limits {
             assert!(self.ever as usize <= limits.entries && self.live <= self.ever);
-            assert!(self.ever == 1 || self.bytes.len() <= limits.bytes);
+            assert!(self.ever == 1 || self.bytes.len() <= limits.bytes_of(1));
         }
     }
 }

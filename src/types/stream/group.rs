@@ -11,12 +11,13 @@ use crate::allocator::real_size;
 
 use super::id::StreamId;
 use super::op::PendingRow;
+use super::sorted::{Row, Sorted};
 
 #[derive(Debug, Default)]
 pub struct Group {
     pub(super) last_id: StreamId,
     pub(super) entries_read: Option<u64>,
-    pending: BTreeMap<StreamId, Pending>,
+    pending: Sorted<Pending>,
     numbers: BTreeMap<Arc<[u8]>, u32>,
     /// By number.
     consumers: Vec<Option<Consumer>>,
@@ -27,9 +28,14 @@ pub struct Group {
 
 #[derive(Debug)]
 struct Pending {
-    delivered_ms: u64,
-    deliveries: u64,
+    row: PendingRow,
     consumer: u32,
+}
+
+impl Row for Pending {
+    fn id(&self) -> StreamId {
+        self.row.id
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub struct Consumer {
     name: Arc<[u8]>,
     pub(super) seen_ms: u64,
     pub(super) active_ms: Option<u64>,
-    pending: BTreeSet<StreamId>,
+    pending: Sorted<StreamId>,
 }
 
 impl Consumer {
@@ -51,14 +57,9 @@ impl Consumer {
         self.active_ms
     }
 
-    pub fn pending_len(&self) -> usize {
+    pub const fn pending_len(&self) -> usize {
         self.pending.len()
     }
-}
-
-/// An empty range is none; a tree would panic.
-fn non_empty(ids: RangeInclusive<StreamId>) -> Option<RangeInclusive<StreamId>> {
-    (!ids.is_empty()).then_some(ids)
 }
 
 /// What readers ask.
@@ -73,13 +74,13 @@ impl Group {
         self.entries_read
     }
 
-    pub fn pending_len(&self) -> usize {
+    pub const fn pending_len(&self) -> usize {
         self.pending.len()
     }
 
     /// Who has an entry pending, and since when.
     pub fn pending_at(&self, id: StreamId) -> Option<(&[u8], PendingRow)> {
-        self.pending.get(&id).map(|pending| self.row(id, pending))
+        self.pending.get(id).map(|pending| self.named(pending))
     }
 
     /// What is pending, in ascending order of ids, with the consumer's name. An empty range is none.
@@ -87,16 +88,13 @@ impl Group {
         &self,
         ids: RangeInclusive<StreamId>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], PendingRow)> {
-        let rows = non_empty(ids).into_iter().flat_map(|ids| self.pending.range(ids));
-        rows.map(|(id, pending)| self.row(*id, pending))
+        self.pending.range(ids).map(|pending| self.named(pending))
     }
 
     /// What was delivered at a time or before, the oldest first, and by ids within a millisecond. The first call sorts all that is
     /// pending.
     pub fn pending_since(&self, at_most_ms: u64) -> impl Iterator<Item = (&[u8], PendingRow)> {
-        let by_time = self
-            .by_time
-            .get_or_init(|| self.pending.iter().map(|(id, pending)| (pending.delivered_ms, *id)).collect());
+        let by_time = self.by_time.get_or_init(|| self.times().collect());
         let due = by_time.range(..=(at_most_ms, StreamId::MAX));
         due.filter_map(|(_, id)| self.pending_at(*id))
     }
@@ -124,14 +122,17 @@ impl Group {
         consumer: &[u8],
         ids: RangeInclusive<StreamId>,
     ) -> impl DoubleEndedIterator<Item = PendingRow> {
-        let ids = self.consumer(consumer).zip(non_empty(ids));
-        let ids = ids.into_iter().flat_map(|(consumer, ids)| consumer.pending.range(ids));
-        ids.filter_map(|id| self.pending.get(id).map(|pending| self.row(*id, pending).1))
+        let consumer = self.consumer(consumer).into_iter();
+        let ids = consumer.flat_map(move |consumer| consumer.pending.range(ids.clone()));
+        ids.filter_map(|id| self.pending.get(*id).map(|pending| pending.row))
     }
 
-    fn row(&self, id: StreamId, pending: &Pending) -> (&[u8], PendingRow) {
-        let Pending { delivered_ms, deliveries, consumer } = *pending;
-        (&self.numbered(consumer).name, PendingRow { id, delivered_ms, deliveries })
+    fn times(&self) -> impl Iterator<Item = (u64, StreamId)> {
+        self.pending.iter().map(|pending| (pending.row.delivered_ms, pending.row.id))
+    }
+
+    fn named(&self, pending: &Pending) -> (&[u8], PendingRow) {
+        (&self.numbered(pending.consumer).name, pending.row)
     }
 
     fn numbered(&self, number: u32) -> &Consumer {
@@ -139,13 +140,13 @@ impl Group {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        // The trees grow at their ends, where a little more than half of the places are used.
-        const ROW: usize = size_of::<StreamId>() * 2 + size_of::<Pending>();
-        const TIME: usize = size_of::<(u64, StreamId)>();
-        let row = ROW + if self.by_time.get().is_some() { TIME } else { 0 };
+        // A tree, of which a little more than half of the places are used.
+        let by_time = self.by_time.get().map_or(0, |rows| rows.len() * size_of::<(u64, StreamId)>() * 9 / 5);
         let names: usize = self.numbers.keys().map(|name| real_size(name.len() + 16) + 24).sum();
-        let slots = self.consumers.capacity() * size_of::<Option<Consumer>>();
-        self.pending.len() * row * 9 / 5 + names + real_size(slots)
+        let slots = real_size(self.consumers.capacity() * size_of::<Option<Consumer>>());
+        let consumers = self.consumers.iter().flatten();
+        let of_consumers: usize = consumers.map(|consumer| consumer.pending.heap_bytes()).sum();
+        self.pending.heap_bytes() + by_time + names + slots + of_consumers
     }
 }
 
@@ -157,7 +158,7 @@ impl Group {
             return *number;
         }
         let name: Arc<[u8]> = Arc::from(name);
-        let pending = BTreeSet::new();
+        let pending = Sorted::default();
         let consumer = Consumer { name: Arc::clone(&name), seen_ms: 0, active_ms: None, pending };
         let number = self.free_numbers.pop().unwrap_or(self.consumers.len() as u32);
         match self.consumers.get_mut(number as usize) {
@@ -180,17 +181,17 @@ impl Group {
 
     /// An entry is pending for a consumer that exists, whoever had it.
     pub(super) fn assign(&mut self, consumer: u32, row: PendingRow) {
-        let PendingRow { id, delivered_ms, deliveries } = row;
-        let old = self.pending.insert(id, Pending { delivered_ms, deliveries, consumer });
+        let id = row.id;
+        let old = self.pending.insert(Pending { row, consumer });
         if let Some(by_time) = self.by_time.get_mut() {
             if let Some(old) = &old {
-                by_time.remove(&(old.delivered_ms, id));
+                by_time.remove(&(old.row.delivered_ms, id));
             }
-            by_time.insert((delivered_ms, id));
+            by_time.insert((row.delivered_ms, id));
         }
         match old {
             Some(old) if old.consumer == consumer => return,
-            Some(old) => _ = self.numbered_mut(old.consumer).pending.remove(&id),
+            Some(old) => _ = self.numbered_mut(old.consumer).pending.remove(id),
             None => {}
         }
         self.numbered_mut(consumer).pending.insert(id);
@@ -198,21 +199,21 @@ impl Group {
 
     /// An entry is pending no more. False if it was not.
     pub(super) fn forget(&mut self, id: StreamId) -> bool {
-        let Some(pending) = self.pending.remove(&id) else { return false };
+        let Some(pending) = self.pending.remove(id) else { return false };
         if let Some(by_time) = self.by_time.get_mut() {
-            by_time.remove(&(pending.delivered_ms, id));
+            by_time.remove(&(pending.row.delivered_ms, id));
         }
-        self.numbered_mut(pending.consumer).pending.remove(&id)
+        self.numbered_mut(pending.consumer).pending.remove(id).is_some()
     }
 
     /// A consumer goes with all that is pending for it. False if there was none.
     pub(super) fn remove_consumer(&mut self, name: &[u8]) -> bool {
         let Some(number) = self.numbers.get(name).copied() else { return false };
         let ids = std::mem::take(&mut self.numbered_mut(number).pending);
-        for id in ids {
-            let pending = self.pending.remove(&id);
+        for &id in ids.iter() {
+            let pending = self.pending.remove(id);
             if let Some((by_time, pending)) = self.by_time.get_mut().zip(pending) {
-                by_time.remove(&(pending.delivered_ms, id));
+                by_time.remove(&(pending.row.delivered_ms, id));
             }
         }
         self.numbers.remove(name);
@@ -226,18 +227,20 @@ impl Group {
 impl Group {
     /// Every rule of this type.
     pub(super) fn check(&self) {
+        self.pending.check();
         let living = self.consumers.iter().flatten().count();
         assert_eq!((living, self.consumers.len() - living), (self.numbers.len(), self.free_numbers.len()));
         for (name, number) in &self.numbers {
             let consumer = self.numbered(*number);
             assert_eq!(*name, consumer.name);
-            assert!(consumer.pending.iter().all(|id| self.pending[id].consumer == *number));
+            consumer.pending.check();
+            let owner = |id: &StreamId| self.pending.get(*id).map(|pending| pending.consumer);
+            assert!(consumer.pending.iter().all(|id| owner(id) == Some(*number)));
         }
         let of_consumers: usize = self.consumers.iter().flatten().map(Consumer::pending_len).sum();
         assert_eq!(of_consumers, self.pending.len());
         if let Some(by_time) = self.by_time.get() {
-            let rows = self.pending.iter().map(|(id, pending)| (pending.delivered_ms, *id));
-            assert_eq!(*by_time, rows.collect::<BTreeSet<_>>());
+            assert_eq!(*by_time, self.times().collect::<BTreeSet<_>>());
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod op;
 mod range;
 mod read;
 pub mod references;
+mod sorted;
 mod table;
 mod trim;
 pub mod value;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::allocator::real_size;
 use crate::types::text::Text;
-use crate::types::{Collection, Misfit};
+use crate::types::{Collection, CollectionOp, Misfit};
 
 use super::blocks::{Blocks, Range};
 use super::group::Group;
@@ -153,7 +153,7 @@ impl Counts {
         let before = self.entries_added.saturating_sub(self.length);
         match id.cmp(&self.first_id) {
             Ordering::Less => Some(before),
-            Ordering::Equal => Some(before + 1),
+            Ordering::Equal => Some(before.saturating_add(1)),
             Ordering::Greater => None,
         }
     }
@@ -179,7 +179,9 @@ impl Counts {
     /// What a group has read that stood at an id and goes on to the next entry.
     fn read_on(&self, last_id: StreamId, entries_read: Option<u64>, to: StreamId) -> Option<u64> {
         match entries_read {
-            Some(read) if !self.has_deletions_from(last_id) && last_id >= self.first_id => Some(read + 1),
+            Some(read) if !self.has_deletions_from(last_id) && last_id >= self.first_id => {
+                Some(read.saturating_add(1))
+            }
             _ if self.entries_added > 0 => self.entries_up_to(to),
             read => read,
         }
@@ -287,7 +289,7 @@ impl Collection for Stream {
                 }
                 self.entries.push(id, fields);
                 self.last_id = id;
-                self.entries_added += 1;
+                self.entries_added = self.entries_added.saturating_add(1);
             }
             StreamOp::Trim { count, forget } => return self.trim(count, forget),
             StreamOp::Delete { ids, forget } => return self.delete(ids, forget),
@@ -354,6 +356,24 @@ impl Collection for Stream {
         let groups: usize =
             self.groups.iter().map(|(name, group)| GROUP + real_size(name.len()) + group.heap_bytes()).sum();
         self.entries.heap_bytes() + groups
+    }
+}
+
+/// Equal if the ops that rebuild them are: all that can be seen, but not how the entries lie in blocks.
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        self.ops() == other.ops()
+    }
+}
+
+impl Stream {
+    fn ops(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.rebuild(&mut |op| {
+            bytes.push(op.code());
+            op.encode(&mut bytes);
+        });
+        bytes
     }
 }
 
