@@ -99,14 +99,6 @@ impl Group {
         due.filter_map(|(_, id)| self.pending_at(*id))
     }
 
-    /// What was delivered last at `until_ms` or before, longest ago first.
-    pub fn idle_since(&self, until_ms: u64) -> impl Iterator<Item = PendingRow> {
-        let pending = self.pending.iter().filter(|(_, pending)| pending.delivered_ms <= until_ms);
-        let mut rows: Vec<_> = pending.map(|(id, pending)| row(*id, pending).1).collect();
-        rows.sort_unstable_by_key(|row| (row.delivered_ms, row.id));
-        rows.into_iter()
-    }
-
     /// In ascending order of names.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = (&[u8], &Consumer)> {
         self.numbers.iter().map(|(name, number)| (&**name, self.numbered(*number)))
