@@ -125,7 +125,10 @@ fn grow(random: &mut Random, key: &str) -> Words {
     };
     let count = if random.one_in(4) { 300 } else { 1 + random.below(8) };
     let mut command = match key {
-        "stream" => return grow_stream(random, key, &element(random)),
+        "stream" => {
+            let element = element(random);
+            return grow_stream(random, key, &element);
+        }
         "string" => return line!["SET", key, element(random)],
         "list" => line!["RPUSH", key],
         "set" => line!["SADD", key],
