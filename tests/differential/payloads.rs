@@ -126,8 +126,8 @@ fn grow(random: &mut Random, key: &str) -> Words {
     let count = if random.one_in(4) { 300 } else { 1 + random.below(8) };
     let mut command = match key {
         "stream" => {
-            let value = element(random);
-            return grow_stream(random, key, &value);
+            let element = element(random);
+            return grow_stream(random, key, &element);
         }
         "string" => return line!["SET", key, element(random)],
         "list" => line!["RPUSH", key],
