@@ -56,7 +56,10 @@ const STRUCTURES: &[&str] = &[
     "leaves",
     "member_index",
     "intset",
-    "member",
+    "text",
+    "id",
+    "entry",
+    "group",
 ];
 
 /// Words and where they may stand, with what to use instead.

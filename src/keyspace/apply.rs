@@ -180,7 +180,7 @@ impl Part {
             value.apply(op)?;
             if !value.is_empty() {
                 self.reindex_parts(key, None, value.next_expiry());
-                let mut entry = Entry::value(tag(key), key.bytes, Box::new(value), None);
+                let mut entry = Entry::value(tag(key), key.bytes, value, None);
                 entry.set_access(accesses.first());
                 self.insert(key, entry);
             }
@@ -239,7 +239,7 @@ impl Part {
             Kind::String => {
                 Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at)
             }
-            _ => Entry::value(tag(&to), to.bytes, entry.into_box().expect("kind says so"), expire_at),
+            _ => Entry::value(tag(&to), to.bytes, entry.into_value().expect("kind says so"), expire_at),
         };
         renamed.set_access(access);
         if changed_in_place {

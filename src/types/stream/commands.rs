@@ -28,7 +28,7 @@ pub(super) fn write_entry(entry: &Entry<'_>, reply: &mut Reply<'_>) {
     write_id(entry.id, reply);
     let strings = entry.strings();
     reply.array(strings.len());
-    strings.for_each(|string| reply.bulk(string));
+    strings.for_each(|string| reply.bulk(&string));
 }
 
 pub(super) fn xlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

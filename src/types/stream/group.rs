@@ -1,8 +1,11 @@
 //! A consumer group: how far it has read, who consumes, and what was delivered and not acknowledged.
+//!
+//! What is pending is ordered by id for the group, and again, ids alone, for each consumer. Consumers have numbers, which
+//! mean nothing outside and are used again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::allocator::real_size;
 
@@ -13,22 +16,28 @@ use super::op::PendingRow;
 pub struct Group {
     pub(super) last_id: StreamId,
     pub(super) entries_read: Option<u64>,
-    pub(super) pending: BTreeMap<StreamId, Pending>,
-    pub(super) consumers: BTreeMap<Arc<[u8]>, Consumer>,
+    pending: BTreeMap<StreamId, Pending>,
+    numbers: BTreeMap<Arc<[u8]>, u32>,
+    /// By number.
+    consumers: Vec<Option<Consumer>>,
+    free_numbers: Vec<u32>,
+    /// What is pending by the time of delivery: made when it is first asked for.
+    by_time: OnceLock<BTreeSet<(u64, StreamId)>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub consumer: Arc<[u8]>,
-    pub delivered_ms: u64,
-    pub deliveries: u64,
+struct Pending {
+    delivered_ms: u64,
+    deliveries: u64,
+    consumer: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Consumer {
+    name: Arc<[u8]>,
     pub(super) seen_ms: u64,
     pub(super) active_ms: Option<u64>,
-    pub(super) pending: BTreeSet<StreamId>,
+    pending: BTreeSet<StreamId>,
 }
 
 impl Consumer {
@@ -45,6 +54,11 @@ impl Consumer {
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
+}
+
+/// An empty range is none; a tree would panic.
+fn non_empty(ids: RangeInclusive<StreamId>) -> Option<RangeInclusive<StreamId>> {
+    (!ids.is_empty()).then_some(ids)
 }
 
 /// What readers ask.
@@ -65,7 +79,7 @@ impl Group {
 
     /// Who has an entry pending, and since when.
     pub fn pending_at(&self, id: StreamId) -> Option<(&[u8], PendingRow)> {
-        self.pending.get(&id).map(|pending| row(id, pending))
+        self.pending.get(&id).map(|pending| self.row(id, pending))
     }
 
     /// What is pending, in ascending order of ids, with the consumer's name. An empty range is none.
@@ -73,25 +87,27 @@ impl Group {
         &self,
         ids: RangeInclusive<StreamId>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], PendingRow)> {
-        let ids = (!ids.is_empty()).then_some(ids);
-        ids.into_iter().flat_map(|ids| self.pending.range(ids)).map(|(id, pending)| row(*id, pending))
+        let rows = non_empty(ids).into_iter().flat_map(|ids| self.pending.range(ids));
+        rows.map(|(id, pending)| self.row(*id, pending))
     }
 
-    /// What was delivered last at `until_ms` or before, longest ago first.
-    pub fn idle_since(&self, until_ms: u64) -> impl Iterator<Item = PendingRow> {
-        let pending = self.pending.iter().filter(|(_, pending)| pending.delivered_ms <= until_ms);
-        let mut rows: Vec<_> = pending.map(|(id, pending)| row(*id, pending).1).collect();
-        rows.sort_unstable_by_key(|row| (row.delivered_ms, row.id));
-        rows.into_iter()
+    /// What was delivered at a time or before, the oldest first, and by ids within a millisecond. The first call sorts all that is
+    /// pending.
+    pub fn pending_since(&self, at_most_ms: u64) -> impl Iterator<Item = (&[u8], PendingRow)> {
+        let by_time = self
+            .by_time
+            .get_or_init(|| self.pending.iter().map(|(id, pending)| (pending.delivered_ms, *id)).collect());
+        let due = by_time.range(..=(at_most_ms, StreamId::MAX));
+        due.filter_map(|(_, id)| self.pending_at(*id))
     }
 
     /// In ascending order of names.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = (&[u8], &Consumer)> {
-        self.consumers.iter().map(|(name, consumer)| (&**name, consumer))
+        self.numbers.iter().map(|(name, number)| (&**name, self.numbered(*number)))
     }
 
     pub fn consumer(&self, name: &[u8]) -> Option<&Consumer> {
-        self.consumers.get(name)
+        self.numbers.get(name).map(|number| self.numbered(*number))
     }
 
     /// What is pending for one consumer, in ascending order of ids. Nothing if there is no such consumer.
@@ -100,66 +116,120 @@ impl Group {
         consumer: &[u8],
         ids: RangeInclusive<StreamId>,
     ) -> impl DoubleEndedIterator<Item = PendingRow> {
-        let ids = (!ids.is_empty()).then_some(ids);
-        let consumer = self.consumers.get(consumer);
-        consumer
-            .zip(ids)
-            .into_iter()
-            .flat_map(|(consumer, ids)| consumer.pending.range(ids))
-            .filter_map(|id| self.pending.get(id).map(|pending| row(*id, pending).1))
+        let ids = self.consumer(consumer).zip(non_empty(ids));
+        let ids = ids.into_iter().flat_map(|(consumer, ids)| consumer.pending.range(ids));
+        ids.filter_map(|id| self.pending.get(id).map(|pending| self.row(*id, pending).1))
+    }
+
+    fn row(&self, id: StreamId, pending: &Pending) -> (&[u8], PendingRow) {
+        let Pending { delivered_ms, deliveries, consumer } = *pending;
+        (&self.numbered(consumer).name, PendingRow { id, delivered_ms, deliveries })
+    }
+
+    fn numbered(&self, number: u32) -> &Consumer {
+        self.consumers[number as usize].as_ref().expect("numbers in use have their consumer")
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let pending = self.pending.len() * (size_of::<StreamId>() * 2 + size_of::<Pending>());
-        let names: usize = self.consumers.keys().map(|name| real_size(name.len() + 16)).sum();
-        pending + names + self.consumers.len() * size_of::<Consumer>()
+        // The trees grow at their ends, where a little more than half of the places are used.
+        const ROW: usize = size_of::<StreamId>() * 2 + size_of::<Pending>();
+        const TIME: usize = size_of::<(u64, StreamId)>();
+        let row = ROW + if self.by_time.get().is_some() { TIME } else { 0 };
+        let names: usize = self.numbers.keys().map(|name| real_size(name.len() + 16) + 24).sum();
+        let slots = self.consumers.capacity() * size_of::<Option<Consumer>>();
+        self.pending.len() * row * 9 / 5 + names + real_size(slots)
     }
 }
 
-fn row(id: StreamId, pending: &Pending) -> (&[u8], PendingRow) {
-    let Pending { delivered_ms, deliveries, .. } = *pending;
-    (&pending.consumer, PendingRow { id, delivered_ms, deliveries })
-}
-
+/// Changes.
 impl Group {
-    /// A consumer's shared name, and itself; it is made if it doesn't exist.
-    pub(super) fn consumer_or_new(&mut self, name: &[u8]) -> (Arc<[u8]>, &mut Consumer) {
-        let name = match self.consumers.get_key_value(name) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(name),
-        };
-        (name.clone(), self.consumers.entry(name).or_default())
+    /// A consumer's number; it is made if it doesn't exist.
+    pub(super) fn number_or_new(&mut self, name: &[u8]) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let name: Arc<[u8]> = Arc::from(name);
+        let pending = BTreeSet::new();
+        let consumer = Consumer { name: Arc::clone(&name), seen_ms: 0, active_ms: None, pending };
+        let number = self.free_numbers.pop().unwrap_or(self.consumers.len() as u32);
+        match self.consumers.get_mut(number as usize) {
+            Some(place) => *place = Some(consumer),
+            None => self.consumers.push(Some(consumer)),
+        }
+        self.numbers.insert(name, number);
+        number
+    }
+
+    pub(super) fn numbered_mut(&mut self, number: u32) -> &mut Consumer {
+        self.consumers[number as usize].as_mut().expect("numbers in use have their consumer")
+    }
+
+    /// A consumer was seen, and got something.
+    pub(super) fn set_active(&mut self, number: u32, at_ms: u64) {
+        let consumer = self.numbered_mut(number);
+        (consumer.seen_ms, consumer.active_ms) = (at_ms, Some(at_ms));
     }
 
     /// An entry is pending for a consumer that exists, whoever had it.
-    pub(super) fn assign(&mut self, consumer: &Arc<[u8]>, row: PendingRow) {
+    pub(super) fn assign(&mut self, consumer: u32, row: PendingRow) {
         let PendingRow { id, delivered_ms, deliveries } = row;
-        let pending = Pending { consumer: consumer.clone(), delivered_ms, deliveries };
-        if let Some(old) = self.pending.insert(id, pending)
-            && let Some(owner) = self.consumers.get_mut(&old.consumer)
-        {
-            owner.pending.remove(&id);
+        let old = self.pending.insert(id, Pending { delivered_ms, deliveries, consumer });
+        if let Some(by_time) = self.by_time.get_mut() {
+            if let Some(old) = &old {
+                by_time.remove(&(old.delivered_ms, id));
+            }
+            by_time.insert((delivered_ms, id));
         }
-        if let Some(owner) = self.consumers.get_mut(consumer) {
-            owner.pending.insert(id);
+        match old {
+            Some(old) if old.consumer == consumer => return,
+            Some(old) => _ = self.numbered_mut(old.consumer).pending.remove(&id),
+            None => {}
         }
+        self.numbered_mut(consumer).pending.insert(id);
     }
 
     /// An entry is pending no more. False if it was not.
     pub(super) fn forget(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(&id) else { return false };
-        if let Some(consumer) = self.consumers.get_mut(&pending.consumer) {
-            consumer.pending.remove(&id);
+        if let Some(by_time) = self.by_time.get_mut() {
+            by_time.remove(&(pending.delivered_ms, id));
         }
-        true
+        self.numbered_mut(pending.consumer).pending.remove(&id)
     }
 
     /// A consumer goes with all that is pending for it. False if there was none.
     pub(super) fn remove_consumer(&mut self, name: &[u8]) -> bool {
-        let Some(consumer) = self.consumers.remove(name) else { return false };
-        for id in consumer.pending {
-            self.pending.remove(&id);
+        let Some(number) = self.numbers.get(name).copied() else { return false };
+        let ids = std::mem::take(&mut self.numbered_mut(number).pending);
+        for id in ids {
+            let pending = self.pending.remove(&id);
+            if let Some((by_time, pending)) = self.by_time.get_mut().zip(pending) {
+                by_time.remove(&(pending.delivered_ms, id));
+            }
         }
+        self.numbers.remove(name);
+        self.consumers[number as usize] = None;
+        self.free_numbers.push(number);
         true
+    }
+}
+
+#[cfg(test)]
+impl Group {
+    /// Every rule of this type.
+    pub(super) fn check(&self) {
+        let living = self.consumers.iter().flatten().count();
+        assert_eq!((living, self.consumers.len() - living), (self.numbers.len(), self.free_numbers.len()));
+        for (name, number) in &self.numbers {
+            let consumer = self.numbered(*number);
+            assert_eq!(*name, consumer.name);
+            assert!(consumer.pending.iter().all(|id| self.pending[id].consumer == *number));
+        }
+        let of_consumers: usize = self.consumers.iter().flatten().map(Consumer::pending_len).sum();
+        assert_eq!(of_consumers, self.pending.len());
+        if let Some(by_time) = self.by_time.get() {
+            let rows = self.pending.iter().map(|(id, pending)| (pending.delivered_ms, *id));
+            assert_eq!(*by_time, rows.collect::<BTreeSet<_>>());
+        }
     }
 }

@@ -50,7 +50,7 @@ fn write_delivered(entry: &Entry<'_>, deliveries: Option<(u64, u64)>, reply: &mu
     write_id(entry.id, reply);
     let strings = entry.strings();
     reply.array(strings.len());
-    strings.for_each(|string| reply.bulk(string));
+    strings.for_each(|string| reply.bulk(&string));
     reply.integer(idle_ms as i64);
     reply.integer(times as i64);
 }
@@ -76,7 +76,7 @@ fn claim(
     let mut claimed = Claimed::default();
     let Some(until_ms) = now_ms.checked_sub(idle_ms) else { return claimed };
     let Some(group) = stream.group(group) else { return claimed };
-    for row in group.idle_since(until_ms) {
+    for (_, row) in group.pending_since(until_ms) {
         if claimed.rows.len() >= count {
             break;
         }

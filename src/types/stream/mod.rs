@@ -2,9 +2,14 @@
 
 mod acknowledge;
 mod add;
+mod block;
+mod blocks;
 mod claim;
+#[cfg(test)]
+mod command_tests;
 pub mod commands;
 mod delete;
+mod entry;
 pub mod group;
 #[cfg(test)]
 mod group_command_tests;
@@ -14,6 +19,8 @@ mod group_table;
 pub mod id;
 pub mod id_arg;
 mod info;
+#[cfg(test)]
+mod model;
 pub mod op;
 mod range;
 mod read;
