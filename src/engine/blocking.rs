@@ -17,7 +17,7 @@ use crate::keyspace::value::Kind;
 use crate::keyspace::waiters::{StripeSet, Waiter, Want};
 use crate::log::{Lsn, Policy};
 use crate::resp::{OwnedArgs, Protocol, Reply};
-use crate::types::stream::value::{Stream, StreamId};
+use crate::types::stream::value::Stream;
 
 use super::run;
 
@@ -227,10 +227,9 @@ fn claimable_in_ms(ctx: &mut Ctx<'_>, waiter: &Waiter) -> Option<u64> {
     for (key, want) in &waiter.waits {
         let (Want::NewTo(group), Some(stream)) = (want, ctx.stream_in(request.db, key)) else { continue };
         let Some(group) = stream.group(group) else { continue };
-        let pending = group.pending(StreamId::MIN..=StreamId::MAX).map(|(_, row)| row);
-        let there = pending.filter(|row| stream.get(row.id).is_some());
-        if let Some(oldest_ms) = there.map(|row| row.delivered_ms).min() {
-            let due_ms = oldest_ms.saturating_add(idle_ms);
+        let oldest = group.pending_since(u64::MAX).find(|(_, row)| stream.get(row.id).is_some());
+        if let Some((_, row)) = oldest {
+            let due_ms = row.delivered_ms.saturating_add(idle_ms);
             in_ms = if due_ms <= now_ms { 0 } else { in_ms.min((due_ms - now_ms).max(LOOKS_APART_MS)) };
         }
         if in_ms == 0 {

@@ -75,6 +75,11 @@ struct Options {
 
 impl Options {
     fn parse(args: Args<'_>, may_make: bool) -> Result<Self, CommandError> {
+        let misused = || crate::admin::help::misused("xgroup", args.get(1));
+        // No more words than all options take once.
+        if args.len() > if may_make { 8 } else { 7 } {
+            return Err(misused());
+        }
         let mut options = Self { make_stream: false, entries_read: None };
         let mut words = args.tail(5).iter();
         while let Some(word) = words.next() {
@@ -83,7 +88,7 @@ impl Options {
                 continue;
             }
             let number = words.next().filter(|_| is(word, "entriesread"));
-            let number = integer(number.ok_or_else(|| crate::admin::help::misused("xgroup", args.get(1)))?)?;
+            let number = integer(number.ok_or_else(misused)?)?;
             if number < -1 {
                 return Err(CommandError::new("ERR value for ENTRIESREAD must be positive or -1"));
             }

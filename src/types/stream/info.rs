@@ -36,9 +36,9 @@ fn existing<'c>(ctx: &'c mut Ctx<'_>, key: &[u8]) -> Result<&'c Stream, CommandE
     ctx.stream(key)?.ok_or(CommandError::NO_SUCH_KEY)
 }
 
-fn count_or_null(count: Option<u64>, reply: &mut Reply<'_>) {
+fn count_or_null(count: Option<i64>, reply: &mut Reply<'_>) {
     match count {
-        Some(count) => reply.integer(count as i64),
+        Some(count) => reply.integer(count),
         None => reply.null(),
     }
 }
@@ -68,7 +68,7 @@ fn write_progress(stream: &Stream, group: &Group, reply: &mut Reply<'_>) {
     reply.bulk_str("last-delivered-id");
     write_id(group.last_id(), reply);
     reply.bulk_str("entries-read");
-    count_or_null(group.entries_read(), reply);
+    count_or_null(group.entries_read().map(|read| read as i64), reply);
     reply.bulk_str("lag");
     count_or_null(stream.lag(group), reply);
 }

@@ -64,16 +64,20 @@ impl Model {
         }
     }
 
-    pub fn lag(&self, group: &ModelGroup) -> Option<u64> {
+    pub fn lag(&self, group: &ModelGroup) -> Option<i64> {
         let first = self.first_id();
         if self.entries_added > 0 && group.last_id < first && self.max_deleted_id < first {
-            return Some(self.entries.len() as u64);
+            return Some(self.entries.len() as i64);
         }
         let read = match group.entries_read {
             Some(read) if self.entries_added > 0 && !self.may_have_holes_behind(group.last_id) => read,
             _ => self.entries_up_to(group.last_id)?,
         };
-        Some(if self.entries_added == 0 { 0 } else { self.entries_added.saturating_sub(read) })
+        Some(if self.entries_added == 0 {
+            0
+        } else {
+            (i128::from(self.entries_added) - i128::from(read)) as i64
+        })
     }
 
     fn remove(&mut self, id: StreamId, forget: bool) {

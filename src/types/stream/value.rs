@@ -103,8 +103,8 @@ impl Stream {
         self.counts().entries_up_to(id)
     }
 
-    /// How many entries a group has yet to read, if that can be known.
-    pub fn lag(&self, group: &Group) -> Option<u64> {
+    /// How many entries a group has yet to read, if that can be known: less than 0 if it was said to have read more than there were.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
         self.counts().lag(group.last_id(), group.entries_read())
     }
 
@@ -162,18 +162,18 @@ impl Counts {
         self.length > 0 && self.max_deleted_id != StreamId::MIN && id <= self.max_deleted_id
     }
 
-    fn lag(&self, last_id: StreamId, entries_read: Option<u64>) -> Option<u64> {
+    fn lag(&self, last_id: StreamId, entries_read: Option<u64>) -> Option<i64> {
         if self.entries_added == 0 {
             return Some(0);
         }
         if last_id < self.first_id && self.max_deleted_id < self.first_id {
-            return Some(self.length);
+            return Some(self.length as i64);
         }
         let read = match entries_read {
             Some(read) if !self.has_deletions_from(last_id) => Some(read),
             _ => self.entries_up_to(last_id),
         };
-        read.map(|read| self.entries_added.saturating_sub(read))
+        read.map(|read| self.entries_added.wrapping_sub(read) as i64)
     }
 
     /// What a group has read that stood at an id and goes on to the next entry.
