@@ -185,7 +185,7 @@ pub fn read(kind: u8, input: &mut Input<'_>) -> Result<Stream, Malformed> {
     if kind != types::STREAM_LISTPACKS {
         // The first entry's.
         id(input)?;
-        (max_deleted_id, entries_added) = (id(input)?, input.number()?);
+        (max_deleted_id, entries_added) = (id(input)?, signed(input.number()?)?);
     }
     stream.apply(&StreamOp::Reset { last_id, max_deleted_id, entries_added })?;
     for _ in 0..input.count(5)? {
@@ -286,9 +286,13 @@ fn read_node(
     Ok(())
 }
 
+/// Counts and times have 63 bits, as in commands: so none is counted on to its end.
+fn signed(number: u64) -> Result<u64, Malformed> {
+    if i64::try_from(number).is_ok() { Ok(number) } else { Err(Malformed("a count or a time out of range")) }
+}
+
 fn time(input: &mut Input<'_>) -> Result<u64, Malformed> {
-    let at_ms = input.u64()?;
-    if i64::try_from(at_ms).is_ok() { Ok(at_ms) } else { Err(Malformed("a time out of range")) }
+    signed(input.u64()?)
 }
 
 fn read_group(
@@ -302,7 +306,10 @@ fn read_group(
     let last_id = id(input)?;
     let entries_read = match kind {
         types::STREAM_LISTPACKS => stream.entries_up_to(last_id),
-        _ => Some(input.number()?).filter(|read| *read != UNKNOWN),
+        _ => match input.number()? {
+            UNKNOWN => None,
+            read => Some(signed(read)?),
+        },
     };
     if stream.group(group).is_some() {
         return Err(Malformed("a group is there twice"));

@@ -101,7 +101,7 @@ impl Model {
                 }
                 self.entries.insert(id, fields.iter().map(<[u8]>::to_vec).collect());
                 self.last_id = id;
-                self.entries_added += 1;
+                self.entries_added = self.entries_added.saturating_add(1);
             }
             StreamOp::Trim { count, forget } => {
                 let ids = self.ids();
@@ -170,7 +170,7 @@ impl Model {
         for id in ids {
             let is_sure = group.last_id >= self.first_id() && !self.may_have_holes_behind(group.last_id);
             group.entries_read = match group.entries_read {
-                Some(read) if is_sure => Some(read + 1),
+                Some(read) if is_sure => Some(read.saturating_add(1)),
                 read if self.entries_added == 0 => read,
                 _ => self.entries_up_to(id),
             };

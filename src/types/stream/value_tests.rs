@@ -398,6 +398,18 @@ fn hostile_ops_are_refused() {
     let mut stream = Stream::default();
     let (group, consumer) = (b"g", b"c");
     stream.apply(&StreamOp::SetGroup { group, last_id: StreamId::MAX, entries_read: None }).expect("any id");
+    let reset = |entries_added| StreamOp::Reset {
+        last_id: StreamId::MIN,
+        max_deleted_id: StreamId::MIN,
+        entries_added,
+    };
+    let mut counted = Stream::default();
+    counted.apply(&reset(u64::MAX)).expect("no entry is above");
+    add(&mut counted, 1, &[b"n", b"v"]);
+    assert_eq!(
+        (counted.entries_added(), counted.entries_up_to(StreamId::MIN)),
+        (u64::MAX, Some(u64::MAX - 1))
+    );
     for count in [0, 1, u64::MAX] {
         let op = StreamOp::Deliver { group, consumer, at_ms: 1, count, pend: true };
         assert!(stream.apply(&op).is_err());
