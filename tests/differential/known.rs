@@ -38,6 +38,15 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (name, _) if name.starts_with(b"Z") && unsigned_zeros(oracle) == unsigned_zeros(ours) => Some(
             "Redis keeps the sign of a zero in large sorted sets, and not in small ones; Duramen never does",
         ),
+        (b"XSETID", _) if text(ours).ends_with(b"smaller than current max_deleted_entry_id") => {
+            Some("since Redis 7.2 XSETID refuses a last id below that of an entry that was deleted")
+        }
+        (b"XGROUP", b"CREATECONSUMER") if (oracle, ours) == (&Value::Integer(1), &Value::Integer(0)) => {
+            Some("since Redis 7.2 a poll or a claim makes the consumer even if there was nothing")
+        }
+        (b"XADD", _) if text(oracle).starts_with(b"ERR Elements are too large") => Some(
+            "Redis 7.0 calls an entry too large when the sequence numbers of its millisecond are used up",
+        ),
         (b"LPOS", _) if text(ours).starts_with(b"ERR value is out of range, value must between -92233") => {
             Some("since Redis 7.2 the smallest integer is no RANK: it has no opposite")
         }

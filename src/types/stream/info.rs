@@ -136,7 +136,7 @@ pub(super) fn stream(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 /// Seven fields.
 fn write_numbers(stream: &Stream, reply: &mut Reply<'_>) {
     // Redis' nodes of its tree of blocks, were it a tree of one level.
-    let blocks = i64::from(stream.length() > 0);
+    let blocks = stream.blocks() as i64;
     for (name, number) in
         [("length", stream.length() as i64), ("radix-tree-keys", blocks), ("radix-tree-nodes", blocks + 1)]
     {
