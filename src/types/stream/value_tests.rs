@@ -419,7 +419,7 @@ fn hostile_ops_are_refused() {
 }
 
 /// Deltas of what a group knows: entries read, and lag.
-fn progress(stream: &Stream) -> (Option<u64>, Option<u64>) {
+fn progress(stream: &Stream) -> (Option<u64>, Option<i64>) {
     let group = stream.group(b"g").expect("it was made");
     (group.entries_read(), stream.lag(group))
 }
