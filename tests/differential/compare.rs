@@ -2,7 +2,7 @@
 
 use super::known;
 use super::make::Words;
-use super::streams;
+
 use super::support::client::Value;
 
 /// Lifetimes set one after the other on two servers differ a little.
@@ -62,11 +62,7 @@ pub fn same(command: &Words, class: Class, oracle: &Value, ours: &Value) -> bool
         Class::Shape | Class::Pop => same_shape(oracle, ours),
         Class::Seconds => close(oracle, ours, SLACK_S),
         Class::Milliseconds => close(oracle, ours, SLACK_S * 1000),
-        Class::Timeless => {
-            // Later versions are more careful about what groups have read where something was deleted.
-            let counts = command.contains(&streams::ONLY_TRIMMED.as_bytes().to_vec());
-            timeless(oracle, counts) == timeless(ours, counts)
-        }
+        Class::Timeless => timeless(oracle) == timeless(ours),
     };
     alike || known::reason(command, oracle, ours).is_some()
 }
@@ -132,23 +128,30 @@ fn same_shape(oracle: &Value, ours: &Value) -> bool {
         && oracle.items().len() == ours.items().len()
 }
 
-/// Fields of XINFO that are not compared: times, of which Redis 7.0 has only some, the shape of Redis' own tree, and how many
-/// consumers there are, where 7.0 makes none for a poll that finds nothing.
-const LEFT_OUT: &[&[u8]] =
-    &[b"seen-time", b"active-time", b"idle", b"inactive", b"radix-tree-keys", b"radix-tree-nodes"];
+/// Fields of XINFO that are not compared: times, of which Redis 7.0 has only some, the shape of Redis' own tree, what groups have read,
+/// which later versions reckon with more care, and how many consumers there are, where 7.0 makes none for a poll that finds nothing.
+const LEFT_OUT: &[&[u8]] = &[
+    b"seen-time",
+    b"active-time",
+    b"idle",
+    b"inactive",
+    b"radix-tree-keys",
+    b"radix-tree-nodes",
+    b"entries-read",
+    b"lag",
+];
 
-/// What XPENDING and XINFO reply, without times, and without consumers for whom nothing is pending. With or without what groups
-/// have read.
-fn timeless(value: &Value, counts: bool) -> Value {
+/// What XPENDING and XINFO reply, without times, and without consumers for whom nothing is pending.
+fn timeless(value: &Value) -> Value {
     match value {
         Value::Map(pairs) => {
-            let pairs = pairs.iter().filter(|(name, value)| stays(name, value, counts));
-            Value::Map(pairs.map(|(name, value)| (name.clone(), timeless(value, counts))).collect())
+            let pairs = pairs.iter().filter(|(name, value)| stays(name, value));
+            Value::Map(pairs.map(|(name, value)| (name.clone(), timeless(value))).collect())
         }
         Value::Array(items) => match &items[..] {
             [Value::Bulk(name), ..] if [&b"name"[..], b"length"].contains(&&name[..]) => {
-                let pairs = items.chunks_exact(2).filter(|pair| stays(&pair[0], &pair[1], counts));
-                Value::Array(pairs.flatten().map(|item| timeless(item, counts)).collect())
+                let pairs = items.chunks_exact(2).filter(|pair| stays(&pair[0], &pair[1]));
+                Value::Array(pairs.flatten().map(|item| timeless(item)).collect())
             }
             [
                 id @ Value::Bulk(_),
@@ -161,17 +164,16 @@ fn timeless(value: &Value, counts: bool) -> Value {
             }
             items => {
                 let items = items.iter().filter(|item| !is_idle_consumer(item));
-                Value::Array(items.map(|item| timeless(item, counts)).collect())
+                Value::Array(items.map(|item| timeless(item)).collect())
             }
         },
         other => other.clone(),
     }
 }
 
-fn stays(name: &Value, value: &Value, counts: bool) -> bool {
+fn stays(name: &Value, value: &Value) -> bool {
     match name.bytes().unwrap_or_default() {
         b"consumers" => !matches!(value, Value::Integer(_)),
-        b"entries-read" | b"lag" => counts,
         name => !LEFT_OUT.contains(&name),
     }
 }

@@ -8,9 +8,7 @@ use super::make::{Make, Words};
 use crate::line;
 
 /// Keys of their own, so that streams get old: other types' commands don't meet them.
-pub const KEYS: &[&str] = &["s", "{s}2", ONLY_TRIMMED];
-/// Of this one nothing is deleted but at the head: there groups count what they have read as 7.0 does.
-pub const ONLY_TRIMMED: &str = "t";
+pub const KEYS: &[&str] = &["s", "{s}2", "t"];
 
 pub fn command(make: &mut Make) -> Words {
     let key = if make.chance(12) { make.key() } else { make.pick(KEYS) };
@@ -18,17 +16,14 @@ pub fn command(make: &mut Make) -> Words {
         0..=9 => add(make, key),
         10 => line!["XLEN", key],
         11..=12 => range(make, key),
-        13..=14 => {
-            let key = deleted_from(key);
-            with_ids(make, line!["XDEL", key])
-        }
+        13..=14 => with_ids(make, line!["XDEL", key]),
         15..=16 => {
             let mut command = line!["XTRIM", key];
             command.extend(trim(make));
             command
         }
         // Undone where the servers disagree, which a transaction cannot be.
-        17 if !make.in_multi => set_id(make, deleted_from(key)),
+        17 if !make.in_multi => set_id(make, key),
         17 => line!["XLEN", key],
         18..=21 => info(make, key),
         22..=27 => group(make, key),
@@ -45,10 +40,6 @@ pub fn command(make: &mut Make) -> Words {
         _ if make.chance(3) => line!["DEL", key],
         _ => add(make, key),
     }
-}
-
-fn deleted_from(key: String) -> String {
-    if key == ONLY_TRIMMED { "s".to_owned() } else { key }
 }
 
 fn id(make: &mut Make) -> String {
