@@ -75,11 +75,7 @@ struct Options {
 
 impl Options {
     fn parse(args: Args<'_>, may_make: bool) -> Result<Self, CommandError> {
-        let misused = || crate::admin::help::misused("xgroup", args.get(1));
-        // No more words than all options take once.
-        if args.len() > if may_make { 8 } else { 7 } {
-            return Err(misused());
-        }
+        let misused = || misused(args);
         let mut options = Self { make_stream: false, entries_read: None };
         let mut words = args.tail(5).iter();
         while let Some(word) = words.next() {
@@ -96,6 +92,15 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn misused(args: Args<'_>) -> CommandError {
+    crate::admin::help::misused("xgroup", args.get(1))
+}
+
+/// No more words than all options take once. Redis counts them when it has found the key.
+fn count_words(args: Args<'_>, max: usize) -> CommandResult {
+    if args.len() > max { Err(misused(args)) } else { Ok(()) }
 }
 
 /// The stream a subcommand works on; the key is its second argument.
@@ -120,6 +125,7 @@ pub(super) fn create(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     if stream.is_none() && !options.make_stream {
         return Err(NO_KEY);
     }
+    count_words(args, 8)?;
     let last_id = match args.get(4) {
         b"$" => stream.map(Stream::last_id).unwrap_or_default(),
         arg => id(arg, 0)?,
@@ -141,6 +147,7 @@ pub(super) fn create(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 pub(super) fn set_id(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let options = Options::parse(args, false)?;
     let (stream, _) = existing_group(ctx, args)?;
+    count_words(args, 7)?;
     let last_id = match args.get(4) {
         b"$" => stream.last_id(),
         // Unlike CREATE it takes the ends of a range.
