@@ -151,7 +151,7 @@ fn timeless(value: &Value) -> Value {
         Value::Array(items) => match &items[..] {
             [Value::Bulk(name), ..] if [&b"name"[..], b"length"].contains(&&name[..]) => {
                 let pairs = items.chunks_exact(2).filter(|pair| stays(&pair[0], &pair[1]));
-                Value::Array(pairs.flatten().map(|item| timeless(item)).collect())
+                Value::Array(pairs.flatten().map(timeless).collect())
             }
             [
                 id @ Value::Bulk(_),
@@ -164,7 +164,7 @@ fn timeless(value: &Value) -> Value {
             }
             items => {
                 let items = items.iter().filter(|item| !is_idle_consumer(item));
-                Value::Array(items.map(|item| timeless(item)).collect())
+                Value::Array(items.map(timeless).collect())
             }
         },
         other => other.clone(),
