@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use smallvec::SmallVec;
 
-use crate::types::packed::good_size;
+use crate::types::packed;
 use crate::types::strings::Strings;
 
 use super::entry::{Entry, Names, NewEntry, id_at, names_len, put_names};
@@ -144,7 +144,7 @@ impl Open {
     pub fn new(id: StreamId, fields: Strings<'_>) -> Self {
         let entry = NewEntry::new(id, fields, id, None);
         let start = names_len(&fields);
-        let mut bytes = Vec::with_capacity(good_size(start + entry.len()));
+        let mut bytes = Vec::with_capacity(packed::good_size(start + entry.len()));
         put_names(&mut bytes, &fields);
         debug_assert_eq!(bytes.len(), start);
         entry.put(&mut bytes);
@@ -165,7 +165,7 @@ impl Open {
         }
         if len > self.bytes.capacity() {
             // In steps of a half, yet not beyond what can become full.
-            let room = good_size(len.max((len + len / 2).min(bytes_max)));
+            let room = packed::good_size(len.max((len + len / 2).min(bytes_max)));
             self.bytes.reserve_exact(room - self.bytes.len());
         }
         entry.put(&mut self.bytes);
