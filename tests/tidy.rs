@@ -48,6 +48,9 @@ const STRUCTURES: &[&str] = &[
     "packed",
     "limits",
     "strings",
+    "text",
+    "thin_bytes",
+    "small_or",
     "member_table",
     "mod",
     "small",
@@ -57,7 +60,11 @@ const STRUCTURES: &[&str] = &[
     "leaves",
     "member_index",
     "intset",
-    "member",
+    "text",
+    "id",
+    "entry",
+    "sorted",
+    "group",
 ];
 
 /// Words and where they may stand, with what to use instead.

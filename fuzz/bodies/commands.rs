@@ -18,7 +18,7 @@ use super::resp_reply::read_all;
 const SESSIONS: usize = 3;
 /// More would let repeated doubling (APPEND of a list of itself) decide how long a run takes.
 const COMMANDS_MAX: usize = 40;
-const KEYS: &[&[u8]] = &[b"a", b"b", b"{a}2", b"", b"\xff\x00", b"list", b"hash", b"set", b"zset"];
+const KEYS: &[&[u8]] = &[b"a", b"b", b"{a}2", b"", b"\xff\x00", b"list", b"hash", b"set", b"zset", b"stream"];
 const NUMBERS: &[&str] = &[
     "0",
     "1",
@@ -80,6 +80,15 @@ const WORDS: &[&str] = &[
     "+",
     "WITHSCORES",
     "BYSCORE",
+    "g",
+    "c",
+    ">",
+    "$",
+    "0-1",
+    "5-*",
+    "(5-3",
+    "STREAMS",
+    "GROUP",
 ];
 /// What chance seldom puts together: values of each type, transactions, RESP3.
 const COMMON: &[&str] = &[
@@ -102,6 +111,18 @@ const COMMON: &[&str] = &[
     "RESTORE zset 0 \x03\x02\x04aahc\x031.5\x01b\x012\x08\0b5a79ojj",
     "SORT list ALPHA GET a* STORE set",
     "SELECT 1",
+    "XADD stream * f v g 1",
+    "XADD stream 5-* f v",
+    "XADD stream MAXLEN 3 * other 2",
+    "XGROUP CREATE stream g 0 MKSTREAM",
+    "XREADGROUP GROUP g c COUNT 2 STREAMS stream >",
+    "XREADGROUP GROUP g d BLOCK 0 STREAMS stream >",
+    "XREAD BLOCK 0 STREAMS stream $",
+    "XAUTOCLAIM stream g d 0 0",
+    "XACK stream g 5-0 5-1",
+    "XTRIM stream MAXLEN 2 ACKED",
+    "XDELEX stream DELREF IDS 2 5-0 5-1",
+    "XINFO STREAM stream FULL",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.
 const LEFT_OUT: &[&str] = &["debug", "shutdown"];

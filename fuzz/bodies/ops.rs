@@ -10,6 +10,7 @@ use duramen::types::hash::value::HashOp;
 use duramen::types::list::value::ListOp;
 use duramen::types::set::value::SetOp;
 use duramen::types::sorted_set::value::SortedSetOp;
+use duramen::types::stream::value::{Ids, PendingRow, Pendings, StreamId, StreamOp};
 use duramen::types::string::value::StringOp;
 
 const DATABASES: u32 = 4;
@@ -109,12 +110,34 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Op::SortedSet(SortedSetOp::SetMany { rows: rows.into() }),
         Op::SortedSet(SortedSetOp::Remove { members: one.into() }),
         Op::SortedSet(SortedSetOp::RemoveRange { start: 1, len: 1 }),
+        Op::Delete,
     ];
+    let (group, consumer): (&[u8], &[u8]) = (b"g", b"c");
+    let ids = [1, 2, 3].map(|seq| StreamId::new(7, seq));
+    let rows = ids.map(|id| PendingRow { id, delivered_ms: 9, deliveries: 3 });
+    let stream_ops = [
+        StreamOp::Add { id: ids[0], fields: two.into() },
+        StreamOp::Add { id: ids[1], fields: two.into() },
+        StreamOp::Add { id: ids[2], fields: two.into() },
+        StreamOp::SetGroup { group, last_id: StreamId::MIN, entries_read: Some(0) },
+        StreamOp::SetGroup { group: b"h", last_id: ids[0], entries_read: None },
+        StreamOp::Deliver { group, consumer, at_ms: 8, count: 2, pend: true },
+        StreamOp::SetConsumer { group, consumer: b"d", seen_ms: 9, active_ms: None },
+        StreamOp::Assign { group, consumer: b"d", at_ms: Some(10), rows: Pendings::new(&rows) },
+        StreamOp::Assign { group, consumer, at_ms: None, rows: Pendings::new(&rows[1..]) },
+        StreamOp::Acknowledge { group, ids: Ids::new(&ids[..1]) },
+        StreamOp::Delete { ids: Ids::new(&ids[1..2]), forget: false },
+        StreamOp::Trim { count: 1, forget: true },
+        StreamOp::RemoveConsumer { group, consumer: b"d" },
+        StreamOp::Reset { last_id: StreamId::MAX, max_deleted_id: ids[2], entries_added: u64::MAX },
+        StreamOp::RemoveGroup { group: b"h" },
+    ];
+    let ops = ops.into_iter().chain(stream_ops.map(Op::Stream));
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     let (mut all, mut split) = (vec![0], vec![1]);
-    for op in &ops {
+    for op in ops {
         let mut one = vec![0];
-        encode_key_op(&mut one, 0, b"{a}1", op);
+        encode_key_op(&mut one, 0, b"{a}1", &op);
         all.extend_from_slice(&one[1..]);
         split.extend_from_slice(&one[2..]);
         split.push(0xfe);

@@ -114,7 +114,7 @@ fn take_effect(server: &Server, name: Name) -> Result<(), String> {
     server.on_config.get().map_or(Ok(()), |hook| hook(name.directive().name))
 }
 
-/// Hands the `*-max-listpack-*` and `*-max-intset-*` directives to the types. To be called once at start, too.
+/// Hands the `*-max-listpack-*`, `*-max-intset-*` and `stream-node-max-*` directives to the types. To be called once at start, too.
 pub fn apply_limits(config: &Config) {
     let size = |number: i64| usize::try_from(number).unwrap_or(0);
     limits::HASH_MAX_LISTPACK_ENTRIES.store(size(config.hash_max_listpack_entries()), Relaxed);
@@ -124,6 +124,8 @@ pub fn apply_limits(config: &Config) {
     limits::SET_MAX_LISTPACK_VALUE.store(config.set_max_listpack_value() as usize, Relaxed);
     limits::ZSET_MAX_LISTPACK_ENTRIES.store(size(config.zset_max_listpack_entries()), Relaxed);
     limits::ZSET_MAX_LISTPACK_VALUE.store(config.zset_max_listpack_value() as usize, Relaxed);
+    limits::STREAM_NODE_MAX_BYTES.store(config.stream_node_max_bytes() as usize, Relaxed);
+    limits::STREAM_NODE_MAX_ENTRIES.store(size(config.stream_node_max_entries()), Relaxed);
     limits::LIST_MAX_LISTPACK_SIZE.store(config.list_max_listpack_size(), Relaxed);
 }
 

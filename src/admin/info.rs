@@ -9,6 +9,7 @@ use crate::command::backups::Backups;
 use crate::command::snapshots::{Runs, Snapshots};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::AppendFsync;
+use crate::keyspace::stream_totals::StreamTotals;
 use crate::log::{LogInfo, LogState};
 use crate::process;
 use crate::resp::Reply;
@@ -366,6 +367,7 @@ fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("parked_retries", ctx.server.stats.parked_retries.get());
     lines.add("held_reply_bytes", ctx.server.stats.held_reply_bytes.get());
     lines.add("client_memory_bytes", ctx.server.stats.client_memory_bytes.get());
+    stream_figures(ctx, lines);
     snapshot_figures(&ctx.server.snapshots, lines);
     backup_figures(&ctx.server.backups, lines);
     log_figures(&log.info(), lines);
@@ -385,6 +387,22 @@ fn snapshot_figures(snapshots: &Snapshots, lines: &mut Lines) {
     lines.add("compaction_segments_retired", snapshots.segments_retired.load(Relaxed));
     let error = snapshots.last_error.lock().clone().unwrap_or_default();
     lines.add("compaction_last_error", error.replace(['\r', '\n'], " "));
+}
+
+/// Of all databases.
+fn stream_figures(ctx: &Ctx<'_>, lines: &mut Lines) {
+    let spaces = (0..ctx.keyspace().databases()).map(|db| ctx.keyspace().space(db));
+    let parts =
+        spaces.flat_map(|space| ctx.held().shelves().filter_map(move |shelf| shelf.stripe.part(space)));
+    let totals = parts.fold(StreamTotals::default(), |totals, part| totals.with(part.streams()));
+    let clients = ctx.server.clients.all();
+    let reads = |client: &crate::command::clients::Client| {
+        client.blocked.lock().as_ref().is_some_and(|blocked| blocked.waiter.reads_streams())
+    };
+    lines.add("duramen_streams", totals.streams);
+    lines.add("duramen_stream_groups", totals.groups);
+    lines.add("duramen_stream_pending", totals.pending);
+    lines.add("duramen_blocked_readers", clients.iter().filter(|client| reads(client)).count());
 }
 
 fn backup_figures(backups: &Backups, lines: &mut Lines) {

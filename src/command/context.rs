@@ -12,7 +12,7 @@ use super::session::Session;
 use super::snapshots::Wish;
 use super::stats::Tally;
 use super::tick::TickTime;
-use super::{Args, Command, memory};
+use super::{Args, Command, Group, memory};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::keyspace::access::Accesses;
@@ -24,11 +24,11 @@ use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
 use crate::keyspace::table::Position;
 use crate::keyspace::value::Value;
-use crate::keyspace::waiters::{StripeSet, WatchFlag};
+use crate::keyspace::waiters::{StripeSet, Want, WatchFlag};
 use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
 use crate::mutation::{Safeguard, is_off};
-use crate::resp::Reply;
+use crate::resp::{OwnedArgs, Reply};
 use crate::types::hash::value::Hash;
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
@@ -61,9 +61,13 @@ pub type BeginWork = Box<dyn FnOnce(&Server, Answer)>;
 
 /// What a blocking command waits for.
 pub struct Block {
-    pub keys: Vec<Box<[u8]>>,
+    pub waits: Vec<(Box<[u8]>, Want)>,
     /// Called when the client waits: it gets its reply from this work, not from a key.
     pub work: Option<BeginWork>,
+    /// What is run again instead of the request as it came.
+    pub again: Option<OwnedArgs>,
+    /// Entries that are pending in the groups it waits for are as good as new ones once they have been idle for so long.
+    pub claim_idle_ms: Option<u64>,
     /// `None`: for ever.
     pub timeout_ms: Option<u64>,
     pub nil: Nil,
@@ -312,6 +316,14 @@ impl<'a> Ctx<'a> {
         self.find(db, key, Look::Quietly).map(|entry| &*entry)
     }
 
+    /// The stream at a key of any database; `None` also for another value. Leaves no trace.
+    pub fn stream_in(&mut self, db: u32, key: &[u8]) -> Option<&Stream> {
+        match self.entry_in(db, key)?.as_value() {
+            Some(Value::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
     /// Has an existing key's entry remember something else than this access (RESTORE's IDLETIME and FREQ).
     pub fn set_access(&mut self, key: &[u8], access: impl FnOnce(&Accesses) -> u32) {
         let (place, space) = (self.place(key), self.space());
@@ -372,7 +384,7 @@ impl<'a> Ctx<'a> {
     pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
         match self.entry(key).map(Entry::as_value) {
             None => Ok(None),
-            Some(Some(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(Some(Value::Stream(stream))) => Ok(Some(&**stream)),
             Some(_) => Err(CommandError::WRONG_TYPE),
         }
     }
@@ -409,10 +421,10 @@ impl<'a> Ctx<'a> {
             CommandError::new("ERR internal error: the change was not made")
         })?;
         encode_key_op(&mut self.transaction.body, space, key, &op);
-        self.touched(db, space, &place);
+        self.touched(db, space, &place, &op);
         if let Op::Rename { to } = op {
             let to = self.keyspace().key(to);
-            self.touched(db, space, &to);
+            self.touched(db, space, &to, &op);
         }
         Ok(())
     }
@@ -430,13 +442,19 @@ impl<'a> Ctx<'a> {
 
     /// After a change: the gate, those who watch, those who wait.
     #[inline]
-    fn touched(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) {
+    fn touched(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>, op: &Op<'_>) {
         self.transaction.cells.push(GateTable::cell(space, place));
         self.transaction.changes += 1;
         let waiters = &self.held.shelf(place.slot).waiters;
-        waiters.touched(space, place.bytes);
-        if waiters.waiting_for(space, place.bytes).is_some() {
-            self.transaction.ready.push((db, place.bytes.into()));
+        if op.is_change_to_watchers() {
+            waiters.touched(space, place.bytes);
+        }
+        let ready = &mut self.transaction.ready;
+        if op.may_wake() && waiters.is_waited_for(space, place.bytes) {
+            let is_known = ready.last().is_some_and(|(last, key)| *last == db && **key == *place.bytes);
+            if !is_known {
+                ready.push((db, place.bytes.into()));
+            }
         }
     }
 
@@ -465,6 +483,7 @@ impl<'a> Ctx<'a> {
         }
         self.apply_space(SpaceOp::Flush { db, space: self.keyspace().fresh_space() })?;
         self.transaction.databases.push(db);
+        self.wake_all_in(db);
         Ok(())
     }
 
@@ -485,12 +504,17 @@ impl<'a> Ctx<'a> {
         self.apply_space(SpaceOp::Swap { a, b })?;
         self.transaction.databases.extend([a, b]);
         // What others wait for may be there now.
-        for (db, space) in [a, b].map(|db| (db, self.keyspace().space(db))) {
-            for shelf in self.held.shelves() {
-                self.transaction.ready.extend(shelf.waiters.waited_in(space).map(|key| (db, key.into())));
-            }
-        }
+        self.wake_all_in(a);
+        self.wake_all_in(b);
         Ok(())
+    }
+
+    /// Whoever waits for a key of a database may be served now, or told that the key is gone. All stripes are held.
+    fn wake_all_in(&mut self, db: u32) {
+        let space = self.keyspace().space(db);
+        for shelf in self.held.shelves() {
+            self.transaction.ready.extend(shelf.waiters.waited_in(space).map(|key| (db, key.into())));
+        }
     }
 
     /// Forgets all watched keys; their stripes are held.
@@ -521,8 +545,8 @@ impl<'a> Ctx<'a> {
         self.woken_by.as_deref().is_none_or(|ready| ready == key)
     }
 
-    /// Ends a blocking command that found nothing: it will run again when one of the keys changes, or answer `nil`
-    /// when its time is over. Where a command must not block it answers at once.
+    /// Ends a blocking command that found none of its keys to be a value of its type: it will run again when one becomes it, or answer
+    /// `nil` when its time is over. Where a command must not block it answers at once.
     pub fn wait_for<'k>(
         &mut self,
         keys: impl Iterator<Item = &'k [u8]>,
@@ -530,9 +554,21 @@ impl<'a> Ctx<'a> {
         nil: Nil,
         reply: &mut Reply<'_>,
     ) {
+        let want = if self.command.group == Group::SortedSet { Want::SortedSet } else { Want::List };
+        self.wait_for_each(keys.map(|key| (key, want.clone())), timeout_ms, nil, reply);
+    }
+
+    /// As [`Self::wait_for`], for something of each key. What makes it ready must make the command find something.
+    pub fn wait_for_each<'k>(
+        &mut self,
+        waits: impl Iterator<Item = (&'k [u8], Want)>,
+        timeout_ms: Option<u64>,
+        nil: Nil,
+        reply: &mut Reply<'_>,
+    ) {
         if self.may_block {
-            let keys = keys.map(Into::into).collect();
-            self.block = Some(Block { keys, work: None, timeout_ms, nil });
+            let waits = waits.map(|(key, want)| (key.into(), want)).collect();
+            self.block = Some(Block { waits, work: None, again: None, claim_idle_ms: None, timeout_ms, nil });
         } else {
             nil.write(reply);
         }
@@ -546,7 +582,14 @@ impl<'a> Ctx<'a> {
         begin: impl FnOnce(&Server, Answer) + 'static,
     ) {
         if self.may_block {
-            self.block = Some(Block { keys: Vec::new(), work: Some(Box::new(begin)), timeout_ms: None, nil });
+            self.block = Some(Block {
+                waits: Vec::new(),
+                work: Some(Box::new(begin)),
+                again: None,
+                claim_idle_ms: None,
+                timeout_ms: None,
+                nil,
+            });
         } else {
             nil.write(reply);
         }

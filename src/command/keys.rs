@@ -72,6 +72,13 @@ impl KeySpec {
         matches!(self.begin, Begin::Unknown(find) if find(args) == Found::NotNamed)
     }
 
+    /// Whether the word behind which the keys begin stands in several places: then it may be a value, and the keys elsewhere.
+    #[inline]
+    pub fn is_ambiguous(&self, args: Args<'_>) -> bool {
+        let Begin::Keyword { word, .. } = self.begin else { return false };
+        args.iter().skip(1).filter(|arg| arg.eq_ignore_ascii_case(word.as_bytes())).nth(1).is_some()
+    }
+
     /// Calls `visit` with the number of every argument that is a key. An error if the arguments don't fit.
     pub fn each(&self, args: Args<'_>, visit: &mut dyn FnMut(usize)) -> Result<(), CommandError> {
         let invalid = || CommandError::new("ERR Invalid arguments specified for command");
@@ -81,7 +88,7 @@ impl KeySpec {
                 let last = match last {
                     0.. => begin + last as usize,
                     _ if limit <= 1 => (args.len() as i64 + i64::from(last)).max(0) as usize,
-                    _ => begin + (args.len() - begin) / limit + last as usize,
+                    _ => (begin + (args.len() - begin) / limit).saturating_add_signed(last as isize),
                 };
                 if last >= args.len() {
                     return Err(invalid());

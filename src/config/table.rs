@@ -293,9 +293,9 @@ directives! {
         hll_sparse_max_bytes "hll-sparse-max-bytes" [] size(0, SIZE_MAX) = "3000" Mutable Live
             "Bytes up to which a HyperLogLog is sparse.";
         stream_node_max_bytes "stream-node-max-bytes" [] size(0, SIZE_MAX) = "4096" Mutable Live
-            "Bytes of one node of a stream; 0 for no limit.";
+            "Bytes of one block of a stream; four times as many with fewer than 32 entries; 0: up to 64 KiB, as in any case.";
         stream_node_max_entries "stream-node-max-entries" [] int(0, LONG_MAX) = "100" Mutable Live
-            "Entries of one node of a stream; 0 for no limit.";
+            "Entries of one block of a stream; 0 for no limit.";
     }
     "Observation" {
         slowlog_log_slower_than "slowlog-log-slower-than" [] int(-1, LONG_MAX) = "10000" Mutable Live

@@ -27,7 +27,7 @@ pub fn keys_of<'a>(
     let mut set = StripeSet::default();
     let mut all = command.flags.contains(Flags::ALL_KEYS);
     for spec in command.keys {
-        all |= spec.finds_not_named(args);
+        all |= spec.finds_not_named(args) || spec.is_ambiguous(args);
         spec.each(args, &mut |index| {
             let key = keyspace.key(args.get(index));
             // Read by the lookup, or written when the record is appended: it may come while the command looks for its entry.
@@ -87,10 +87,7 @@ fn needed_by_waiters(held: &Held<'_>, command: &Command, keys: &Keys<'_>, db: u3
     let space = held.keyspace().space(db);
     let mut needed = StripeSet::default();
     for key in keys {
-        let waiters = &held.shelf(key.slot).waiters;
-        for waiter in waiters.waiting_for(space, key.bytes).into_iter().flatten() {
-            needed = needed.with(waiter.stripes);
-        }
+        needed = needed.with(held.shelf(key.slot).waiters.stripes_for(space, key.bytes));
     }
     needed
 }

@@ -142,10 +142,27 @@ impl Rig {
 
     /// The reply that a blocked connection got since.
     pub fn delivered(&mut self, session: usize) -> Option<String> {
+        self.delivery(session).map(|(reply, _)| reply)
+    }
+
+    /// As [`Self::delivered`], with the LSN that the reply depends on.
+    pub fn delivery(&mut self, session: usize) -> Option<(String, u64)> {
         let parked = self.waiting[session].as_mut()?;
         let delivery = parked.receiver.try_recv().ok()?;
         self.waiting[session] = None;
-        Some(String::from_utf8_lossy(&delivery.reply).into_owned())
+        *self.sessions[session].client.blocked.lock() = None;
+        Some((String::from_utf8_lossy(&delivery.reply).into_owned(), delivery.gate))
+    }
+
+    /// What the timer of a blocked connection does; returns in how many milliseconds it is to do it again.
+    pub fn look_again(&mut self, session: usize) -> Option<u64> {
+        let parked = self.waiting[session].as_ref()?;
+        blocking::look_again(&self.server, &parked.waiter)
+    }
+
+    /// In how many milliseconds it does so first.
+    pub fn looks_again_in_ms(&self, session: usize) -> Option<u64> {
+        self.waiting[session].as_ref()?.look_again_ms
     }
 
     /// Ends a connection.

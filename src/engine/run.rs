@@ -8,6 +8,8 @@ use crate::command::session::{ReplyMode, Session};
 use crate::command::snapshots::{Waiting, Wish};
 use crate::command::{Args, Command, Flags, slowlog};
 use crate::error::CommandError;
+use crate::keyspace::Held;
+use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
 use crate::log::{Lsn, Refusal};
 use crate::mutation::{Safeguard, is_off};
@@ -17,6 +19,7 @@ use super::blocking::{self, Delivery, Served};
 use super::dispatch::{Flow, Outcome, WaitDurable};
 use super::locks::{self, Keys};
 use super::reclaim;
+use super::rig::client_without_socket;
 
 /// Why a write is refused before it executes: the disk is full.
 pub const NO_SPACE: CommandError = CommandError::new(
@@ -193,15 +196,19 @@ fn finish(
             None => Flow::Done,
         },
     };
-    let served = if ctx.transaction.ready.is_empty() { Vec::new() } else { blocking::serve_ready(&mut ctx) };
+    let service = if ctx.transaction.ready.is_empty() { None } else { Some(blocking::serve_ready(&mut ctx)) };
     let lsn = append(store, &mut ctx);
     if let Some(waiting) = ctx.wish.take().and_then(|wish| carry_out(&mut ctx, wish)) {
         flow = Flow::WaitSnapshot(waiting);
     }
     let gate = ctx.transaction.gate;
     let retired = std::mem::take(&mut ctx.transaction.retired);
+    let server = ctx.server;
     drop(ctx);
-    deliver(served, lsn);
+    if let Some(service) = service {
+        deliver(service.served, lsn);
+        serve_missed(server, service.missed);
+    }
     if !retired.is_empty() {
         reclaim::later(retired);
     }
@@ -270,6 +277,57 @@ pub fn run_internal(
     let now_ms = server.now_ms();
     let mut ctx = Ctx::new(server, session, Command::INTERNAL, transaction, held, Keys::new(), now_ms);
     work(&mut ctx);
-    append(store, &mut ctx);
+    let service = blocking::serve_ready(&mut ctx);
+    let lsn = append(store, &mut ctx);
     ctx.transaction.tally.add_to(&server.stats);
+    drop(ctx);
+    deliver(service.served, lsn);
+    serve_missed(server, service.missed);
+}
+
+fn serve_missed(server: &Server, missed: Vec<(u32, Box<[u8]>)>) {
+    let Some(store) = server.store.get() else { return };
+    for key in missed {
+        // What they change could not be logged otherwise.
+        if store.log.admit().is_ok() {
+            serve_apart(server, store, key);
+        }
+    }
+}
+
+/// Serves whom the command that made a key ready could not serve under its own locks: it only looked at the key and found its time
+/// over.
+#[cold]
+fn serve_apart(server: &Server, store: &Store, (db, key): (u32, Box<[u8]>)) {
+    let slot = store.keyspace.key(&key).slot;
+    let own = StripeSet::one(stripe_of(slot));
+    let waiters_need =
+        |held: &Held<'_>| held.shelf(slot).waiters.stripes_for(held.keyspace().space(db), &key);
+    let set = waiters_need(&store.keyspace.lock(own)).with(own);
+    // Whoever came meanwhile and needs more waits for what comes next: they found the key as it is now.
+    run_apart(server, store, set, &mut |ctx| {
+        ctx.transaction.ready.push((db, key.clone()));
+        blocking::serve_ready(ctx).served
+    });
+}
+
+/// Serves clients outside of any command: in a record of their own, if that changes anything.
+pub(super) fn run_apart(
+    server: &Server,
+    store: &Store,
+    set: StripeSet,
+    serve: &mut dyn FnMut(&mut Ctx<'_>) -> Vec<Served>,
+) {
+    let now_ms = server.now_ms();
+    // It is nobody's: each who is served is so in a session of its own.
+    let mut session = Session::new(client_without_socket(0, now_ms), true);
+    let mut transaction = Transaction::default();
+    let held = store.keyspace.lock(set);
+    let mut ctx =
+        Ctx::new(server, &mut session, Command::INTERNAL, &mut transaction, held, Keys::new(), now_ms);
+    let served = serve(&mut ctx);
+    let lsn = append(store, &mut ctx);
+    ctx.transaction.tally.add_to(&server.stats);
+    drop(ctx);
+    deliver(served, lsn);
 }

@@ -9,6 +9,7 @@ use super::access::Accesses;
 use super::entry::{Entry, STRING_MAX};
 use super::hash::KeyRef;
 use super::op::{Op, SpaceId};
+use super::stream_totals::StreamTotals;
 use super::stripe::{Part, Stripe};
 use super::value::{Kind, Value};
 
@@ -100,8 +101,10 @@ impl Part {
         };
         let old = entry.expire_at();
         let old_part = entry.as_value().and_then(Value::next_expiry);
+        let old_streams = StreamTotals::of_entry(entry);
         entry.set_string(value, expire_at);
         entry.set_access(accesses.next(entry.access()));
+        self.streams.change(old_streams, StreamTotals::default());
         self.reindex(key, old, expire_at);
         self.reindex_parts(key, old_part, None);
     }
@@ -177,7 +180,7 @@ impl Part {
             value.apply(op)?;
             if !value.is_empty() {
                 self.reindex_parts(key, None, value.next_expiry());
-                let mut entry = Entry::value(tag(key), key.bytes, Box::new(value), None);
+                let mut entry = Entry::value(tag(key), key.bytes, value, None);
                 entry.set_access(accesses.first());
                 self.insert(key, entry);
             }
@@ -185,9 +188,9 @@ impl Part {
         };
         entry.set_access(accesses.next(entry.access()));
         let value = entry.as_value_mut().ok_or(Misfit("a string is there"))?;
-        let old = value.next_expiry();
+        let (old, old_streams) = (value.next_expiry(), StreamTotals::under(op, value));
         value.apply(op)?;
-        let new = value.next_expiry();
+        let (new, new_streams) = (value.next_expiry(), StreamTotals::under(op, value));
         if value.is_empty() {
             // The index still has the expiry from before the op.
             let expire_at = entry.expire_at();
@@ -196,6 +199,7 @@ impl Part {
             self.remove(key);
         } else {
             self.reindex_parts(key, old, new);
+            self.streams.change(old_streams, new_streams);
         }
         Ok(())
     }
@@ -235,7 +239,7 @@ impl Part {
             Kind::String => {
                 Entry::string(tag(&to), to.bytes, entry.as_string().expect("kind says so"), expire_at)
             }
-            _ => Entry::value(tag(&to), to.bytes, entry.into_box().expect("kind says so"), expire_at),
+            _ => Entry::value(tag(&to), to.bytes, entry.into_value().expect("kind says so"), expire_at),
         };
         renamed.set_access(access);
         if changed_in_place {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! pointer   16 bits of the key's hash | 48 bits of address
-//! address-> meta u32 | key_len u32 | val_len u32 | capacity u32 | [expire_at u64] | [Box<Value>] | key | [string]
-//!           meta: kind 4 bits, has expiry, was changed in place, cold, - | 24 bits of access clock
+//! address-> meta u32 | key_len u32 | Lengths, or a Value | [expire_at u64] | key | [string]
+//!           meta: kind 4 bits, has expiry, was changed in place, - | 24 bits of access clock
 //! ```
 //!
-//! A string lives behind its key; other types are a boxed [`Value`]. A cold entry (its value is only in a snapshot) will be
-//! this with the cold bit and no value; nothing sets the bit yet.
+//! A string lives behind its key, and [`Lengths`] are its own. Of other types the entry has the [`Value`], which is little more than a
+//! pointer.
 
 use super::value::{Kind, Value};
 use crate::allocator::real_size;
@@ -20,7 +20,13 @@ use std::ptr::{self, NonNull};
 struct Header {
     meta: u32,
     key_len: u32,
-    val_len: u32,
+}
+
+/// Of a string.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Lengths {
+    len: u32,
     capacity: u32,
 }
 
@@ -35,8 +41,12 @@ const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 /// Longest string value, and longest key, in bytes.
 pub const STRING_MAX: usize = u32::MAX as usize - 4096;
 
+// Every key of a collection has one: larger parts of a value belong in a box.
+const _: () = assert!(size_of::<Value>() == 16 && align_of::<Value>() == 8 && size_of::<Lengths>() == 8);
+
 /// An owned key with its value. Invariant: the pointer without its tag is an allocation of `layout()` whose header, key and
-/// value are initialised; a non-string kind has a `Box<Value>` of that kind that nothing else owns.
+/// what comes between them are initialised; a non-string kind has a `Value` of that kind that nothing else owns, a string has
+/// `Lengths`, of which `len` bytes behind the key are initialised.
 pub struct Entry(NonNull<Header>);
 
 // An entry owns what it points to, like a Box; Value is Send and Sync.
@@ -46,29 +56,32 @@ unsafe impl Sync for Entry {}
 impl Entry {
     /// A string. `tag` is the top 16 bits of the key's hash.
     pub fn string(tag: u16, key: &[u8], value: &[u8], expire_at: Option<u64>) -> Self {
-        let mut entry = Self::allocate(tag, Kind::String, key, value.len(), expire_at);
-        // Sound: `allocate` reserved `value.len()` bytes behind the key.
-        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), entry.string_start(), value.len()) };
-        entry.header_mut().val_len = value.len() as u32;
+        let entry = Self::allocate(tag, Kind::String, key, value.len(), expire_at);
+        // Sound: `allocate` reserved `value.len()` bytes behind the key, and room for the lengths.
+        unsafe {
+            ptr::copy_nonoverlapping(value.as_ptr(), entry.string_start(), value.len());
+            (*entry.lengths_slot()).len = value.len() as u32;
+        }
         entry
     }
 
     /// Any other type.
-    pub fn value(tag: u16, key: &[u8], value: Box<Value>, expire_at: Option<u64>) -> Self {
+    pub fn value(tag: u16, key: &[u8], value: Value, expire_at: Option<u64>) -> Self {
         let entry = Self::allocate(tag, value.kind(), key, 0, expire_at);
-        // Sound: `allocate` left room for the box pointer of a non-string.
-        unsafe { entry.box_slot().write_unaligned(Box::into_raw(value)) };
+        // Sound: `allocate` left room for the value of a non-string, and there is none yet.
+        unsafe { entry.value_slot().write(value) };
         entry
     }
 
+    /// Everything but the value, or the bytes of the string.
     fn allocate(tag: u16, kind: Kind, key: &[u8], capacity: usize, expire_at: Option<u64>) -> Self {
         assert!(
             key.len() <= STRING_MAX && capacity <= STRING_MAX,
             "lengths are checked by the limits of requests"
         );
         let meta = kind as u32 | if expire_at.is_some() { HAS_EXPIRY } else { 0 };
-        let header = Header { meta, key_len: key.len() as u32, val_len: 0, capacity: capacity as u32 };
-        let layout = Self::layout_of(&header);
+        let header = Header { meta, key_len: key.len() as u32 };
+        let layout = Self::layout_of(&header, capacity);
         // Sound: the size is at least that of the header, never zero.
         let raw = unsafe { alloc(layout) };
         let Some(raw) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(layout) };
@@ -76,25 +89,43 @@ impl Entry {
         // Sound: freshly allocated with room for the header.
         unsafe { raw.as_ptr().write(header) };
         let entry = Self(tagged(raw, tag));
-        if let Some(at) = expire_at {
-            // Sound: HAS_EXPIRY reserved these eight bytes behind the header.
-            unsafe { entry.base().add(HEADER).cast::<u64>().write(at) };
+        // Sound: the layout has room for the lengths of a string, for an expiry time if there is one, and for the key.
+        unsafe {
+            if kind == Kind::String {
+                entry.lengths_slot().write(Lengths { len: 0, capacity: capacity as u32 });
+            }
+            if let Some(at) = expire_at {
+                entry.expiry_slot().write(at);
+            }
+            ptr::copy_nonoverlapping(key.as_ptr(), entry.key_start(), key.len());
         }
-        // Sound: the layout has `key.len()` bytes at `key_start`.
-        unsafe { ptr::copy_nonoverlapping(key.as_ptr(), entry.key_start(), key.len()) };
         entry
     }
 
-    fn layout_of(header: &Header) -> Layout {
-        let size = HEADER + Self::prefix_of(header) + header.key_len as usize + header.capacity as usize;
+    /// `capacity` is that of a string.
+    fn layout_of(header: &Header, capacity: usize) -> Layout {
+        let size = Self::key_offset(header) + header.key_len as usize + capacity;
         Layout::from_size_align(size, 8).expect("two lengths below 4 GiB fit the address space")
     }
 
-    /// Bytes between the header and the key.
-    fn prefix_of(header: &Header) -> usize {
-        let expiry = if header.meta & HAS_EXPIRY != 0 { 8 } else { 0 };
-        let boxed = if header.meta & KIND_MASK == Kind::String as u32 { 0 } else { 8 };
-        expiry + boxed
+    fn layout(&self) -> Layout {
+        Self::layout_of(self.header(), self.lengths().map_or(0, |lengths| lengths.capacity as usize))
+    }
+
+    const fn is_string(header: &Header) -> bool {
+        header.meta & KIND_MASK == Kind::String as u32
+    }
+
+    /// Bytes before the expiry time.
+    #[inline]
+    const fn expiry_offset(header: &Header) -> usize {
+        HEADER + if Self::is_string(header) { size_of::<Lengths>() } else { size_of::<Value>() }
+    }
+
+    /// Bytes before the key.
+    #[inline]
+    const fn key_offset(header: &Header) -> usize {
+        Self::expiry_offset(header) + if header.meta & HAS_EXPIRY != 0 { 8 } else { 0 }
     }
 
     #[inline]
@@ -121,8 +152,8 @@ impl Entry {
 
     #[inline]
     fn key_start(&self) -> *mut u8 {
-        // Sound: the prefix is inside the allocation.
-        unsafe { self.base().add(HEADER + Self::prefix_of(self.header())) }
+        // Sound: what comes before the key is inside the allocation.
+        unsafe { self.base().add(Self::key_offset(self.header())) }
     }
 
     #[inline]
@@ -131,10 +162,31 @@ impl Entry {
         unsafe { self.key_start().add(self.header().key_len as usize) }
     }
 
-    fn box_slot(&self) -> *mut *mut Value {
-        let expiry = if self.header().meta & HAS_EXPIRY != 0 { 8 } else { 0 };
-        // Sound: a non-string has eight bytes there.
-        unsafe { self.base().add(HEADER + expiry).cast() }
+    /// Where the lengths of a string are.
+    #[inline]
+    fn lengths_slot(&self) -> *mut Lengths {
+        // Sound: they, or a value, come behind the header.
+        unsafe { self.base().add(HEADER).cast() }
+    }
+
+    /// Where the value of anything but a string is.
+    #[inline]
+    fn value_slot(&self) -> *mut Value {
+        self.lengths_slot().cast()
+    }
+
+    /// Where the expiry time is, if there is one.
+    #[inline]
+    fn expiry_slot(&self) -> *mut u64 {
+        // Sound: lengths or value are inside the allocation.
+        unsafe { self.base().add(Self::expiry_offset(self.header())).cast() }
+    }
+
+    /// Of a string.
+    #[inline]
+    fn lengths(&self) -> Option<Lengths> {
+        // Sound by the type's invariant.
+        Self::is_string(self.header()).then(|| unsafe { self.lengths_slot().read() })
     }
 
     /// Asks the processor for the entry: header, key and the beginning of a short value.
@@ -165,28 +217,29 @@ impl Entry {
     #[inline]
     pub fn expire_at(&self) -> Option<u64> {
         // Sound: the flag says that the eight bytes are there.
-        (self.header().meta & HAS_EXPIRY != 0)
-            .then(|| unsafe { self.base().add(HEADER).cast::<u64>().read() })
+        (self.header().meta & HAS_EXPIRY != 0).then(|| unsafe { self.expiry_slot().read() })
     }
 
     /// The bytes of a string; `None` for other kinds.
     #[inline]
     pub fn as_string(&self) -> Option<&[u8]> {
-        let header = self.header();
-        (header.meta & KIND_MASK == Kind::String as u32)
-            // Sound by the type's invariant.
-            .then(|| unsafe { std::slice::from_raw_parts(self.string_start(), header.val_len as usize) })
+        let lengths = self.lengths()?;
+        // Sound by the type's invariant.
+        Some(unsafe { std::slice::from_raw_parts(self.string_start(), lengths.len as usize) })
     }
 
     /// The value of anything but a string.
+    #[inline]
     pub fn as_value(&self) -> Option<&Value> {
         // Sound by the type's invariant.
-        (self.kind() != Kind::String).then(|| unsafe { &*self.box_slot().read_unaligned() })
+        (!Self::is_string(self.header())).then(|| unsafe { &*self.value_slot() })
     }
 
-    pub fn as_value_mut(&mut self) -> Option<&mut Value> {
+    /// Whoever changes the value leaves one of the same kind.
+    #[inline]
+    pub(super) fn as_value_mut(&mut self) -> Option<&mut Value> {
         // Sound by the type's invariant; `&mut self` makes it the only reference.
-        (self.kind() != Kind::String).then(|| unsafe { &mut *self.box_slot().read_unaligned() })
+        (!Self::is_string(self.header())).then(|| unsafe { &mut *self.value_slot() })
     }
 
     /// True once a string was appended to or written into: Redis calls its encoding `raw` from then on.
@@ -221,27 +274,26 @@ impl Entry {
 
     /// Replaces the value, of whatever kind, by a string.
     pub fn set_string(&mut self, value: &[u8], expire_at: Option<u64>) {
-        let header = self.header();
-        let capacity = header.capacity as usize;
-        let in_place = self.kind() == Kind::String
-            && (header.meta & HAS_EXPIRY != 0) == expire_at.is_some()
-            && value.len() <= capacity
-            && capacity - value.len() <= 32 + capacity / 4;
-        if !in_place {
+        let fits = |lengths: Lengths| {
+            let capacity = lengths.capacity as usize;
+            value.len() <= capacity && capacity - value.len() <= 32 + capacity / 4
+        };
+        let same_layout = (self.header().meta & HAS_EXPIRY != 0) == expire_at.is_some();
+        if !same_layout || !self.lengths().is_some_and(fits) {
             let mut fresh = Self::string(self.tag(), self.key(), value, expire_at);
             fresh.set_access(self.access());
             *self = fresh;
             return;
         }
-        if let Some(at) = expire_at {
-            // Sound: checked above that the expiry's bytes are there.
-            unsafe { self.base().add(HEADER).cast::<u64>().write(at) };
+        // Sound: checked above that it is a string, has the expiry's bytes if need be, and that the value fits the capacity.
+        unsafe {
+            if let Some(at) = expire_at {
+                self.expiry_slot().write(at);
+            }
+            ptr::copy_nonoverlapping(value.as_ptr(), self.string_start(), value.len());
+            (*self.lengths_slot()).len = value.len() as u32;
         }
-        // Sound: checked above that the value fits the capacity.
-        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), self.string_start(), value.len()) };
-        let header = self.header_mut();
-        header.val_len = value.len() as u32;
-        header.meta &= !CHANGED_IN_PLACE;
+        self.header_mut().meta &= !CHANGED_IN_PLACE;
     }
 
     pub fn set_expire_at(&mut self, expire_at: Option<u64>) {
@@ -250,7 +302,7 @@ impl Entry {
             (false, None) => {}
             (true, Some(at)) => {
                 // Sound: the flag says that the eight bytes are there.
-                unsafe { self.base().add(HEADER).cast::<u64>().write(at) };
+                unsafe { self.expiry_slot().write(at) };
             }
             _ => self.rebuild_with(expire_at),
         }
@@ -261,70 +313,72 @@ impl Entry {
         let mut fresh = match self.as_string() {
             Some(value) => Self::string(self.tag(), self.key(), value, expire_at),
             None => {
-                let boxed = self.take_box();
-                Self::value(self.tag(), self.key(), boxed, expire_at)
+                let fresh = Self::allocate(self.tag(), self.kind(), self.key(), 0, expire_at);
+                // Sound: the value moves from one entry to the other; the old one becomes one without a value at once.
+                unsafe { fresh.value_slot().write(self.value_slot().read()) };
+                self.forget_value();
+                fresh
             }
         };
         fresh.header_mut().meta |= flags;
         *self = fresh;
     }
 
-    /// Moves the box out and leaves an empty string behind, so that the drop that follows frees only the allocation.
-    fn take_box(&mut self) -> Box<Value> {
-        // Sound: callers checked that the kind is not a string.
-        let boxed = unsafe { Box::from_raw(self.box_slot().read_unaligned()) };
-        // The layout must not change: the eight bytes of the box count as string capacity from now on.
+    /// Makes an entry whose value was moved out a string of no bytes, in the same allocation, which is all that its drop then frees.
+    fn forget_value(&mut self) {
+        let layout = self.layout();
         let header = self.header_mut();
-        header.meta = header.meta & !KIND_MASK | Kind::String as u32;
-        header.capacity += 8;
-        // The key now reads eight bytes early; move it there.
-        let len = header.key_len as usize;
-        // Sound: both ranges lie inside the allocation.
-        unsafe {
-            let to = self.key_start();
-            ptr::copy(to.add(8), to, len);
-        }
-        boxed
+        header.meta = Kind::String as u32;
+        header.key_len = 0;
+        let capacity = (layout.size() - HEADER - size_of::<Lengths>()) as u32;
+        // Sound: lengths are not longer than a value; the capacity makes the layout what it was.
+        unsafe { self.lengths_slot().write(Lengths { len: 0, capacity }) };
     }
 
     /// The value for a move to another key; the entry is consumed.
-    pub fn into_box(mut self) -> Option<Box<Value>> {
-        (self.kind() != Kind::String).then(|| self.take_box())
+    pub fn into_value(mut self) -> Option<Value> {
+        if self.kind() == Kind::String {
+            return None;
+        }
+        // Sound: it has a value, which the entry does not own from here on.
+        let value = unsafe { self.value_slot().read() };
+        self.forget_value();
+        Some(value)
     }
 
     /// Makes the string `len` bytes long (zeros behind what was there) and lends it for writing. Strings only.
     pub fn resize_string(&mut self, len: usize) -> &mut [u8] {
-        assert!(self.kind() == Kind::String && len <= STRING_MAX, "callers check kind and length");
-        let header = self.header();
-        let old_len = header.val_len as usize;
-        if len > header.capacity as usize {
+        assert!(len <= STRING_MAX, "callers check the length");
+        let lengths = self.lengths().expect("callers check the kind");
+        let old_len = lengths.len as usize;
+        if len > lengths.capacity as usize {
             // Doubling up to 1 MiB ahead keeps appends amortised without wasting half of a big string.
             let capacity = (len + len.min(1 << 20)).min(STRING_MAX);
-            let old = Self::layout_of(header);
-            let size = old.size() - header.capacity as usize + capacity;
+            let old = self.layout();
+            let size = old.size() - lengths.capacity as usize + capacity;
             // Sound: same allocator and layout as `allocate`; the new size is larger and not zero.
             let raw = unsafe { realloc(self.base(), old, size) };
             let Some(raw) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(old) };
             assert!(raw.as_ptr().addr() & !ADDRESS_MASK == 0, "user addresses have at most 48 bits");
             self.0 = tagged(raw, self.tag());
-            self.header_mut().capacity = capacity as u32;
+            // Sound: it is a string.
+            unsafe { (*self.lengths_slot()).capacity = capacity as u32 };
         }
-        let header = self.header_mut();
-        header.val_len = len as u32;
-        header.meta |= CHANGED_IN_PLACE;
+        self.header_mut().meta |= CHANGED_IN_PLACE;
         let start = self.string_start();
         // Sound: `len` bytes are inside the capacity; those behind the old length are zeroed before they are lent.
         unsafe {
             if len > old_len {
                 ptr::write_bytes(start.add(old_len), 0, len - old_len);
             }
+            (*self.lengths_slot()).len = len as u32;
             std::slice::from_raw_parts_mut(start, len)
         }
     }
 
     /// Bytes of memory behind this entry: its allocation and its value's.
     pub fn heap_bytes(&self) -> usize {
-        real_size(Self::layout_of(self.header()).size()) + self.as_value().map_or(0, Value::heap_bytes)
+        real_size(self.layout().size()) + self.as_value().map_or(0, Value::heap_bytes)
     }
 }
 
@@ -334,11 +388,11 @@ fn tagged(raw: NonNull<Header>, tag: u16) -> NonNull<Header> {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if self.kind() != Kind::String {
-            // Sound: the entry owns the box and is going away.
-            drop(unsafe { Box::from_raw(self.box_slot().read_unaligned()) });
+        let layout = self.layout();
+        if let Some(value) = self.as_value_mut() {
+            // Sound: the entry owns the value and is going away.
+            unsafe { ptr::drop_in_place(value) };
         }
-        let layout = Self::layout_of(self.header());
         // Sound: allocated with this layout.
         unsafe { dealloc(self.base(), layout) };
     }
@@ -408,8 +462,8 @@ mod tests {
     }
 
     #[test]
-    fn a_boxed_value_survives_expiry_changes_and_becomes_a_string() {
-        let mut entry = Entry::value(9, b"key", Box::new(Value::Hash(Hash::default())), None);
+    fn a_value_survives_expiry_changes_and_becomes_a_string() {
+        let mut entry = Entry::value(9, b"key", Value::Hash(Hash::default()), None);
         entry.set_expire_at(Some(5));
         assert_eq!((entry.key(), entry.expire_at(), entry.kind()), (&b"key"[..], Some(5), Kind::Hash));
         entry.set_expire_at(None);
@@ -417,7 +471,8 @@ mod tests {
         entry.set_string(b"now a string", Some(7));
         assert_eq!(entry.as_string(), Some(&b"now a string"[..]));
         assert_eq!(entry.key(), b"key");
-        let boxed = Entry::value(1, b"k", Box::new(Value::Hash(Hash::default())), Some(1)).into_box();
-        assert!(boxed.is_some());
+        let value = Entry::value(1, b"k", Value::Hash(Hash::default()), Some(1)).into_value();
+        assert!(value.is_some_and(|value| value.kind() == Kind::Hash));
+        assert!(Entry::string(1, b"k", b"v", Some(1)).into_value().is_none());
     }
 }

@@ -13,6 +13,7 @@ pub mod op;
 pub mod prefetch;
 pub mod rebuild;
 pub mod scratch;
+pub mod stream_totals;
 pub mod stripe;
 pub mod stripe_set;
 pub mod table;

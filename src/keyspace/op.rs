@@ -104,6 +104,22 @@ impl<'a> Op<'a> {
         }
     }
 
+    /// Whether somebody who waits for the key may get something by it, or be told that what it waits on is gone: the only place that
+    /// says so.
+    pub const fn may_wake(&self) -> bool {
+        match self {
+            Self::Delete | Self::Rename { .. } | Self::List(_) | Self::SortedSet(_) => true,
+            Self::String(StringOp::Set { .. } | StringOp::Replace { .. }) => true,
+            Self::Stream(op) => matches!(op, StreamOp::Add { .. } | StreamOp::RemoveGroup { .. }),
+            Self::String(_) | Self::Hash(_) | Self::Set(_) | Self::ExpireAt(_) | Self::Persist => false,
+        }
+    }
+
+    /// Whether WATCH takes it for a change of the key: what consumer groups do to a stream is none, as in Redis.
+    pub const fn is_change_to_watchers(&self) -> bool {
+        !matches!(self, Self::Stream(op) if op.is_of_a_group())
+    }
+
     /// Reads an op without key and keyspace, as [`encode_bare`] writes it.
     pub fn decode_bare(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(bytes);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::entry::Entry;
 use super::hash::{KeyRef, SLOTS};
 use super::op::SpaceId;
+use super::stream_totals::StreamTotals;
 use super::table::{Position, SlotTable};
 
 /// Number of stripes. Enough that a few workers seldom meet, few enough that locking all of them costs about a microsecond.
@@ -28,6 +29,7 @@ pub struct Part {
     pub(super) expiring: BTreeSet<Deadline>,
     /// Every key of which a part (a hash field) has an expiry time: the first of them, exactly.
     pub(super) expiring_parts: BTreeSet<Deadline>,
+    pub(super) streams: StreamTotals,
 }
 
 impl Part {
@@ -38,6 +40,7 @@ impl Part {
             seed,
             expiring: BTreeSet::new(),
             expiring_parts: BTreeSet::new(),
+            streams: StreamTotals::default(),
         }
     }
 
@@ -104,7 +107,13 @@ impl Part {
         self.slots[key.slot as usize % SLOTS_PER_STRIPE].get_mut(key.bytes, key.hash)
     }
 
+    /// What its streams hold.
+    pub const fn streams(&self) -> StreamTotals {
+        self.streams
+    }
+
     pub(super) fn insert(&mut self, key: &KeyRef<'_>, entry: Entry) {
+        self.streams.change(StreamTotals::default(), StreamTotals::of_entry(&entry));
         self.slots[key.slot as usize % SLOTS_PER_STRIPE].insert(entry, key.hash, self.seed);
         self.len += 1;
     }
@@ -121,6 +130,7 @@ impl Part {
             *table = SlotTable::default();
         }
         self.len -= 1;
+        self.streams.change(StreamTotals::of_entry(&entry), StreamTotals::default());
         Some(entry)
     }
 

@@ -48,13 +48,13 @@ impl Kind {
     }
 }
 
-/// The value of any key but a string.
+/// The value of any key but a string. It is part of the key's entry, so every variant is one pointer (one of them may be two words).
 pub enum Value {
     List(List),
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// Runs the same expression on whichever collection a value is.
@@ -88,7 +88,7 @@ impl Value {
             Op::Hash(_) => Some(Self::Hash(Hash::default())),
             Op::Set(_) => Some(Self::Set(Set::default())),
             Op::SortedSet(_) => Some(Self::SortedSet(SortedSet::default())),
-            Op::Stream(_) => Some(Self::Stream(Stream::default())),
+            Op::Stream(_) => Some(Self::Stream(Box::default())),
             _ => None,
         }
     }
@@ -116,8 +116,10 @@ impl Value {
         each!(self, v => v.next_expiry())
     }
 
+    /// Bytes of heap memory behind it.
     pub fn heap_bytes(&self) -> usize {
-        real_size(size_of::<Self>()) + each!(self, v => v.heap_bytes())
+        let boxed = if let Self::Stream(_) = self { real_size(size_of::<Stream>()) } else { 0 };
+        boxed + each!(self, v => v.heap_bytes())
     }
 
     /// Emits ops that make an equal value under a key that does not exist.

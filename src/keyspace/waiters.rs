@@ -1,14 +1,31 @@
 //! Who watches a key (WATCH) and who waits for one (BLPOP and its like): kept with the stripe that holds the key, under its lock.
+//!
+//! Those who wait for the same of a key stand in one queue. What happens to a key looks at a queue only if it may be for those in it, and
+//! no further than to the first who gets nothing.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
 
 use super::op::SpaceId;
+use super::stripe::STRIPES;
 pub use super::stripe_set::StripeSet;
+use crate::types::stream::value::StreamId;
+
+/// What somebody waits for at a key. The order is that in which queues are served.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    List,
+    SortedSet,
+    /// An entry of a stream behind this id.
+    Entry(StreamId),
+    /// An entry that is new to this group of a stream; or that there is no such group any more, which is an error.
+    NewTo(Box<[u8]>),
+}
 
 /// A connection that waits for one of several keys.
 pub struct Waiter {
@@ -16,9 +33,9 @@ pub struct Waiter {
     claimed: AtomicBool,
     /// Stripes that must be held to serve it.
     pub stripes: StripeSet,
-    /// Its keyspace and keys, as queued.
+    /// Its keyspace and keys, as queued. None twice for the same.
     pub space: SpaceId,
-    pub keys: Vec<Box<[u8]>>,
+    pub waits: Vec<(Box<[u8]>, Want)>,
     /// What to run again once a key is ready, and where the reply goes: the engine's business.
     pub request: Box<dyn Any + Send + Sync>,
 }
@@ -27,10 +44,17 @@ impl Waiter {
     pub fn new(
         stripes: StripeSet,
         space: SpaceId,
-        keys: Vec<Box<[u8]>>,
+        mut waits: Vec<(Box<[u8]>, Want)>,
         request: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { claimed: AtomicBool::new(false), stripes, space, keys, request }
+        waits.sort_unstable();
+        waits.dedup();
+        Self { claimed: AtomicBool::new(false), stripes, space, waits, request }
+    }
+
+    /// Whether it reads streams.
+    pub fn reads_streams(&self) -> bool {
+        matches!(self.waits.first(), Some((_, Want::Entry(_) | Want::NewTo(_))))
     }
 
     /// True for the one caller that gets to answer it.
@@ -52,7 +76,63 @@ type Place = (SpaceId, Box<[u8]>);
 #[derive(Default)]
 pub struct Waiters {
     watched: HashMap<Place, Vec<WatchFlag>>,
-    waiting: HashMap<Place, VecDeque<Arc<Waiter>>>,
+    waiting: HashMap<Place, Queues>,
+}
+
+/// Who waits for one key.
+#[derive(Default)]
+struct Queues {
+    /// None is empty.
+    by_want: BTreeMap<Want, VecDeque<Arc<Waiter>>>,
+    /// How many of them need each stripe: counted only once somebody needs more than one.
+    needs: Option<Box<[u32; STRIPES]>>,
+    /// All stripes that any of them needs.
+    stripes: StripeSet,
+}
+
+impl Queues {
+    fn push(&mut self, want: &Want, waiter: Arc<Waiter>) {
+        if !self.stripes.contains(waiter.stripes) || self.needs.is_some() {
+            self.count(waiter.stripes, 1);
+        }
+        match self.by_want.get_mut(want) {
+            Some(queue) => queue.push_back(waiter),
+            None => _ = self.by_want.insert(want.clone(), [waiter].into()),
+        }
+    }
+
+    fn remove(&mut self, want: &Want, waiter: &Arc<Waiter>) {
+        let Some(queue) = self.by_want.get_mut(want) else { return };
+        // Who is served is the first, so it is found at once.
+        let Some(at) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) else { return };
+        queue.remove(at);
+        if queue.is_empty() {
+            self.by_want.remove(want);
+        }
+        if self.needs.is_some() {
+            self.count(waiter.stripes, -1);
+        }
+    }
+
+    fn count(&mut self, stripes: StripeSet, by: i32) {
+        if self.needs.is_none() && self.by_want.is_empty() {
+            // Whoever is alone needs no count, and with others of the same needs neither.
+            self.stripes = stripes;
+            return;
+        }
+        let needs = self.needs.get_or_insert_with(|| {
+            let mut needs = Box::new([0; STRIPES]);
+            for waiter in self.by_want.values().flatten() {
+                waiter.stripes.iter().for_each(|stripe| needs[stripe] += 1);
+            }
+            needs
+        });
+        for stripe in stripes.iter() {
+            needs[stripe] = needs[stripe].saturating_add_signed(by);
+            let bit = StripeSet::one(stripe).0;
+            self.stripes.0 = if needs[stripe] > 0 { self.stripes.0 | bit } else { self.stripes.0 & !bit };
+        }
+    }
 }
 
 /// A table that has held a great many keys doesn't stay as large for ever.
@@ -111,14 +191,14 @@ impl Waiters {
         self.waiting = self.waiting.drain().map(|((s, k), v)| ((to(s), k), v)).collect();
     }
 
-    pub fn wait(&mut self, space: SpaceId, key: &[u8], waiter: Arc<Waiter>) {
-        self.waiting.entry((space, key.into())).or_default().push_back(waiter);
+    pub fn wait(&mut self, space: SpaceId, key: &[u8], want: &Want, waiter: Arc<Waiter>) {
+        self.waiting.entry((space, key.into())).or_default().push(want, waiter);
     }
 
-    pub fn stop_waiting(&mut self, space: SpaceId, key: &[u8], waiter: &Arc<Waiter>) {
-        if let Some(queue) = self.waiting.get_mut(&Lookup(space, key)) {
-            queue.retain(|w| !Arc::ptr_eq(w, waiter));
-            if queue.is_empty() {
+    pub fn stop_waiting(&mut self, space: SpaceId, key: &[u8], want: &Want, waiter: &Arc<Waiter>) {
+        if let Some(queues) = self.waiting.get_mut(&Lookup(space, key)) {
+            queues.remove(want, waiter);
+            if queues.by_want.is_empty() {
                 self.waiting.remove(&Lookup(space, key));
                 give_up_room(&mut self.waiting);
             }
@@ -129,12 +209,28 @@ impl Waiters {
         self.waiting.is_empty()
     }
 
-    /// Who waits for a key, longest first. Some may have been claimed meanwhile.
-    pub fn waiting_for(&self, space: SpaceId, key: &[u8]) -> Option<&VecDeque<Arc<Waiter>>> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        self.waiting.get(&Lookup(space, key))
+    /// Whether anybody waits for a key.
+    #[inline]
+    pub fn is_waited_for(&self, space: SpaceId, key: &[u8]) -> bool {
+        !self.waiting.is_empty() && self.waiting.contains_key(&Lookup(space, key))
+    }
+
+    /// The stripes of all who wait for a key.
+    pub fn stripes_for(&self, space: SpaceId, key: &[u8]) -> StripeSet {
+        self.waiting.get(&Lookup(space, key)).map(|queues| queues.stripes).unwrap_or_default()
+    }
+
+    /// What is waited for at a key, in the order of service: of entries of streams only those behind ids below `end`.
+    pub fn wants(&self, space: SpaceId, key: &[u8], end: StreamId) -> Vec<Want> {
+        let Some(queues) = self.waiting.get(&Lookup(space, key)) else { return Vec::new() };
+        let others = (Bound::Included(Want::NewTo(Box::default())), Bound::Unbounded);
+        let up_to = queues.by_want.range(..Want::Entry(end));
+        up_to.chain(queues.by_want.range(others)).map(|(want, _)| want.clone()).collect()
+    }
+
+    /// Who has waited longest for something of a key. It may have been claimed meanwhile.
+    pub fn first(&self, space: SpaceId, key: &[u8], want: &Want) -> Option<&Arc<Waiter>> {
+        self.waiting.get(&Lookup(space, key))?.by_want.get(want)?.front()
     }
 
     /// The keys of a keyspace that somebody waits for.

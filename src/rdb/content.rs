@@ -1,18 +1,19 @@
-//! A value as it was read: neither in the keyspace nor in a representation of its own.
+//! A value as it was read: not in the keyspace, and but for streams not in a representation of its own.
 
 use std::borrow::Cow;
 
 use super::pieces::Pieces;
 use crate::keyspace::op::Op;
-use crate::types::REBUILD_BYTES;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
 use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
+use crate::types::stream::value::Stream;
 use crate::types::string::value::StringOp;
+use crate::types::{Collection, REBUILD_BYTES};
 
-/// Elements are distinct where the type wants it, scores are numbers, no collection is empty.
-#[derive(Debug, Clone, PartialEq)]
+/// Elements are distinct where the type wants it, scores are numbers, no collection but a stream is empty.
+#[derive(Debug, PartialEq)]
 pub enum Content<'a> {
     String(Cow<'a, [u8]>),
     List(Pieces),
@@ -26,6 +27,8 @@ pub enum Content<'a> {
         members: Pieces,
         scores: Vec<f64>,
     },
+    /// Its parts check each other as they come together.
+    Stream(Box<Stream>),
 }
 
 impl Content<'_> {
@@ -51,10 +54,10 @@ impl Content<'_> {
         *expiries = later;
     }
 
-    /// Nothing is there (any more); a string always is something.
+    /// Nothing is there (any more); a string or a stream always is something.
     pub const fn is_empty(&self) -> bool {
         match self {
-            Self::String(_) => false,
+            Self::String(_) | Self::Stream(_) => false,
             Self::List(pieces) | Self::Set(pieces) | Self::Hash { pairs: pieces, .. } => pieces.is_empty(),
             Self::SortedSet { members, .. } => members.is_empty(),
         }
@@ -74,6 +77,15 @@ impl Content<'_> {
             Self::SortedSet { members, scores } => {
                 let rows = members.iter().zip(scores).map(|(m, score)| (m.len() + 8, (*score, m)));
                 in_groups(rows, |group| emit(Op::SortedSet(SortedSetOp::SetMany { rows: group.into() })))
+            }
+            Self::Stream(stream) => {
+                let mut outcome = Ok(());
+                stream.rebuild(&mut |op| {
+                    if outcome.is_ok() {
+                        outcome = emit(Op::Stream(op));
+                    }
+                });
+                outcome
             }
             Self::Hash { pairs, expiries } => {
                 let rows =

@@ -3,7 +3,7 @@
 use super::content::Content;
 use super::input::Input;
 use super::pieces::Pieces;
-use super::{intset, listpack, node, types, ziplist, zipmap};
+use super::{intset, listpack, node, stream, types, ziplist, zipmap};
 use crate::codec::Malformed;
 use crate::keyspace::entry::STRING_MAX;
 use crate::resp::number::{parse_f64, parse_u64};
@@ -38,6 +38,9 @@ pub fn decode<'a>(kind: u8, input: &mut Input<'a>) -> Result<Content<'a>, Malfor
         types::HASH_LISTPACK => hash(packed(input, listpack::each)?)?,
         types::HASH_METADATA => expiring(input)?,
         types::HASH_LISTPACK_EX => packed_expiring(input)?,
+        types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
+            Content::Stream(Box::new(stream::read(kind, input)?))
+        }
         _ => return Err(Malformed("a type that is not known here")),
     };
     check(&content)?;
@@ -49,7 +52,7 @@ fn check(content: &Content<'_>) -> Result<(), Malformed> {
         return Err(Malformed("a collection without elements"));
     }
     match content {
-        Content::String(_) | Content::List(_) => Ok(()),
+        Content::String(_) | Content::List(_) | Content::Stream(_) => Ok(()),
         Content::Set(members) => members.expect_distinct(1),
         Content::Hash { pairs, .. } => pairs.expect_distinct(2),
         Content::SortedSet { members, scores } => {

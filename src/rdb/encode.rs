@@ -1,6 +1,6 @@
 //! From an entry of the keyspace to the bytes of its value.
 
-use super::{intset, listpack, node, types};
+use super::{intset, listpack, node, stream, types};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::Value;
 use crate::resp::number::{F64_TEXT_LEN_MAX, parse_i64, put_f64};
@@ -35,8 +35,7 @@ pub fn type_of(entry: &Entry, now_ms: u64) -> Option<u8> {
         Value::Set(_) => types::SET,
         Value::SortedSet(_) if is_packed => types::SORTED_SET_LISTPACK,
         Value::SortedSet(_) => types::SORTED_SET_2,
-        // Not written yet.
-        Value::Stream(_) => return None,
+        Value::Stream(_) => types::STREAM_LISTPACKS_3,
     })
 }
 
@@ -62,11 +61,12 @@ pub fn put_value(out: &mut Vec<u8>, kind: u8, entry: &Entry, now_ms: u64) {
         Some(Value::Hash(hash)) => put_hash(out, kind, hash, now_ms),
         Some(Value::Set(set)) => put_set(out, kind, set),
         Some(Value::SortedSet(set)) => put_sorted_set(out, kind, set),
-        Some(Value::Stream(_)) => {}
+        Some(Value::Stream(found)) => stream::put(out, kind, found),
     }
 }
 
-fn put_length(out: &mut Vec<u8>, len: usize) {
+/// Appends a number in the form of a length.
+pub(super) fn put_length(out: &mut Vec<u8>, len: u64) {
     match len {
         ..0x40 => out.push(len as u8),
         0x40..0x4000 => out.extend_from_slice(&(len as u16 | 0x4000).to_be_bytes()),
@@ -76,13 +76,14 @@ fn put_length(out: &mut Vec<u8>, len: usize) {
         }
         _ => {
             out.push(0x81);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            out.extend_from_slice(&len.to_be_bytes());
         }
     }
 }
 
-fn put_raw(out: &mut Vec<u8>, string: &[u8]) {
-    put_length(out, string.len());
+/// Appends a string as its bytes.
+pub(super) fn put_raw(out: &mut Vec<u8>, string: &[u8]) {
+    put_length(out, string.len() as u64);
     out.extend_from_slice(string);
 }
 
@@ -107,7 +108,7 @@ fn put_list(out: &mut Vec<u8>, list: &List) {
     // How many nodes there are stands before them.
     let (mut nodes, mut count) = (Vec::new(), 0);
     let mut put_node = |container: u64, string: &[u8]| {
-        put_length(&mut nodes, container as usize);
+        put_length(&mut nodes, container);
         put_raw(&mut nodes, string);
         count += 1;
     };
@@ -143,7 +144,7 @@ fn put_set(out: &mut Vec<u8>, kind: u8, set: &Set) {
             put_raw(out, &writer.finish());
         }
         _ => {
-            put_length(out, set.len());
+            put_length(out, set.len() as u64);
             set.members().for_each(|member| put_string(out, &member));
         }
     }
@@ -160,12 +161,12 @@ fn put_hash(out: &mut Vec<u8>, kind: u8, hash: &Hash, now_ms: u64) {
     if kind == types::HASH_METADATA {
         out.extend_from_slice(&earliest.to_le_bytes());
     }
-    put_length(out, hash.len(now_ms));
+    put_length(out, hash.len(now_ms) as u64);
     for field in fields() {
         if kind == types::HASH_METADATA {
             // One more than the distance: 0 says that there is no time.
             let after = field.expire_at.map_or(0, |at| at - earliest + 1);
-            put_length(out, after as usize);
+            put_length(out, after);
         }
         put_string(out, field.name);
         put_string(out, field.value);
@@ -184,7 +185,7 @@ fn put_sorted_set(out: &mut Vec<u8>, kind: u8, set: &SortedSet) {
         }
         return put_raw(out, &writer.finish());
     }
-    put_length(out, set.len());
+    put_length(out, set.len() as u64);
     // Highest first: a reader that appends to the front of a list meets each in its place.
     for (score, member) in set.members().rev() {
         put_string(out, member);

@@ -130,11 +130,23 @@ impl Writer {
     }
 
     pub fn push(&mut self, element: &[u8]) {
-        let start = self.bytes.len();
         match parse_i64(element) {
-            Some(value) => self.put_integer(value),
-            None => self.put_string(element),
+            Some(value) => self.push_integer(value),
+            None => {
+                let start = self.bytes.len();
+                self.put_string(element);
+                self.close_element(start);
+            }
         }
+    }
+
+    pub fn push_integer(&mut self, value: i64) {
+        let start = self.bytes.len();
+        self.put_integer(value);
+        self.close_element(start);
+    }
+
+    fn close_element(&mut self, start: usize) {
         let back = BackLen::of(self.bytes.len() - start);
         self.bytes.extend_from_slice(back.bytes());
         self.count += 1;

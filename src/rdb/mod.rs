@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Written are the types of version 11 (Redis 7.2); a hash with fields that expire needs a type of version 12 (Redis 7.4).
-//! Read are those and all older ones, but no streams and no values of modules. Nothing is written compressed.
+//! Read are those and all older ones, but no values of modules. Nothing is written compressed.
 //!
 //! Reading is total: any bytes are a [`Content`] or malformed, and no more memory is asked for than the bytes can fill. What
 //! this does not do: look at a clock, at limits of representations, or at the keyspace.
@@ -23,6 +23,7 @@ mod listpack;
 mod lzf;
 mod payload;
 mod pieces;
+mod stream;
 mod ziplist;
 mod zipmap;
 
@@ -33,6 +34,7 @@ pub use encode::{put_string, put_value, type_of};
 pub use input::Input;
 pub use payload::{open, seal};
 pub use pieces::Pieces;
+pub use stream::put as put_stream;
 
 /// The version whose types are written.
 pub const VERSION: u16 = 11;
@@ -55,10 +57,13 @@ pub mod types {
     pub const SORTED_SET_ZIPLIST: u8 = 12;
     pub const HASH_ZIPLIST: u8 = 13;
     pub const LIST_QUICKLIST: u8 = 14;
+    pub const STREAM_LISTPACKS: u8 = 15;
     pub const HASH_LISTPACK: u8 = 16;
     pub const SORTED_SET_LISTPACK: u8 = 17;
     pub const LIST_QUICKLIST_2: u8 = 18;
+    pub const STREAM_LISTPACKS_2: u8 = 19;
     pub const SET_LISTPACK: u8 = 20;
+    pub const STREAM_LISTPACKS_3: u8 = 21;
     /// Fields that expire, from version 12 on.
     pub const HASH_METADATA: u8 = 24;
     pub const HASH_LISTPACK_EX: u8 = 25;

@@ -9,10 +9,12 @@ use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{Op, encode_bare};
 use crate::keyspace::rebuild::ops_of;
 use crate::keyspace::scratch::Scratch;
+use crate::types::Collection;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
 use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
+use crate::types::stream::value::{PendingRow, Stream, StreamId, StreamOp};
 use crate::types::string::value::StringOp;
 
 const SEED: u64 = 9;
@@ -169,7 +171,7 @@ fn every_encoding_is_read() {
         restored(&content);
         kinds.insert(value[0]);
     }
-    let known = [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 16, 17, 18, 20, 24, 25];
+    let known = [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 24, 25];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), known);
     assert!(SAMPLES[..KNOWN_TO_REDIS_7_0].iter().all(|(_, value)| value[0] < 20));
 }
@@ -239,12 +241,131 @@ fn what_no_version_writes_is_refused() {
         ("an unknown form of a string", b"\0\xc4a"),
         ("a node of no kind", b"\x12\x01\x03\x01a"),
         ("a time before 1970", b"\x18\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01f\x01v"),
-        ("a stream", b"\x0f\0"),
+        ("a stream without its numbers", b"\x0f\0"),
+        ("a stream of another length", b"\x0f\0\x01\0\0\0"),
+        ("a stream that had fewer entries than it has", b"\x13\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\x1d\x1d\0\0\0\x0b\0\x01\x01\0\x01\x01\x01\x81f\x02\0\x01\x02\x01\0\x01\0\x01\x81v\x02\x04\x01\xff\x01\x01\x01\x01\x01\0\0\0\0"),
+        ("a node without a base", b"\x0f\x01\x01a\x07\x07\0\0\0\0\0\xff\0\0\0\0"),
+        ("a group twice", b"\x0f\0\0\0\0\x02\x01g\0\0\0\0\x01g\0\0\0\0"),
+        ("a consumer twice", b"\x0f\0\0\0\0\x01\x01g\0\0\0\x02\x01c\0\0\0\0\0\0\0\0\0\x01c\0\0\0\0\0\0\0\0\0"),
+        ("pending for nobody", b"\x0f\0\0\0\0\x01\x01g\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x01\0"),
+        ("a time of a consumer before 1970", b"\x0f\0\0\0\0\x01\x01g\0\0\0\x01\x01c\0\0\0\0\0\0\0\x80\0"),
         ("a module's value", b"\x07\0"),
     ];
     for (name, value) in cases {
         assert!(decode(value[0], &mut Input::new(&value[1..])).is_err(), "{name}");
     }
+}
+
+fn stream_in<'a>(content: &'a Content<'_>) -> &'a Stream {
+    let Content::Stream(stream) = content else { panic!("a stream") };
+    stream
+}
+
+#[test]
+fn streams_of_all_types_say_what_they_say() {
+    let newest = sample("a stream whose consumers were active");
+    let newest = stream_in(&newest);
+    let entry = |ms, seq| {
+        let entry = newest.get(StreamId::new(ms, seq)).expect("it is not deleted");
+        entry
+            .strings()
+            .map(|string| String::from_utf8_lossy(&string as &[u8]).into_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(entry(1, 5), ["name", "v", "n", "1"]);
+    assert_eq!(entry(2, 3), ["other", "", &"x".repeat(70), "99999999999"]);
+    assert_eq!(
+        (entry(2, 4), entry(9, 0)),
+        (["name", "w", "n", "2"].map(Into::into).to_vec(), vec!["name".into(), "z".into()])
+    );
+    assert_eq!((newest.length(), newest.entries_added()), (4, 6));
+    assert_eq!((newest.last_id(), newest.max_deleted_id()), (StreamId::new(9, 1), StreamId::new(9, 1)));
+    let group = newest.group(b"g").expect("it is there");
+    assert_eq!((group.last_id(), group.entries_read()), (StreamId::new(2, 4), None));
+    let pending: Vec<_> = group.pending(StreamId::MIN..=StreamId::MAX).collect();
+    let row = |ms, seq, delivered_ms, deliveries| PendingRow {
+        id: StreamId::new(ms, seq),
+        delivered_ms,
+        deliveries,
+    };
+    assert_eq!(
+        pending,
+        [
+            (&b"c1"[..], row(1, 5, 1_700_000_000_000, 1)),
+            (b"c1", row(2, 3, 1_700_000_000_001, 7)),
+            (b"c2", row(2, 4, 1_700_000_000_002, 1)),
+        ]
+    );
+    let consumer =
+        |name: &[u8]| group.consumer(name).map(|c| (c.seen_ms(), c.active_ms())).expect("it is there");
+    assert_eq!(consumer(b"c0"), (1_700_000_000_005, None));
+    assert_eq!(consumer(b"c1"), (1_700_000_000_005, Some(1_700_000_000_004)));
+    // What older types have no place for is as if never, or told from the rest.
+    let second = sample("a stream with deleted entries and two groups");
+    let second = stream_in(&second);
+    assert_eq!(second.group(b"g").and_then(|g| g.consumer(b"c1")).map(|c| c.active_ms()), Some(None));
+    assert_eq!((second.entries_added(), second.max_deleted_id().ms), (6, 9));
+    let first = sample("a stream of the first type");
+    let first = stream_in(&first);
+    assert_eq!((first.length(), first.entries_added(), first.max_deleted_id().ms), (4, 4, 0));
+}
+
+#[test]
+fn a_stream_is_written_as_redis_writes_it() {
+    let (_, bytes) =
+        SAMPLES.iter().find(|s| s.0 == "a stream with nothing deleted").expect("a sample of this name");
+    let content = sample("a stream with nothing deleted");
+    let mut out = vec![types::STREAM_LISTPACKS_2];
+    stream::put(&mut out, types::STREAM_LISTPACKS_2, stream_in(&content));
+    assert_eq!(out.escape_ascii().to_string(), bytes.escape_ascii().to_string());
+}
+
+#[test]
+fn streams_come_back_whole_in_the_newest_type() {
+    for name in [
+        "a stream of the first type",
+        "a stream with nothing deleted",
+        "a stream whose consumers were active",
+    ] {
+        let content = sample(name);
+        let mut ops = Vec::new();
+        stream_in(&content).rebuild(&mut |op| {
+            let mut bare = Vec::new();
+            encode_bare(&mut bare, &Op::Stream(op));
+            ops.push(bare);
+        });
+        let ops: Vec<Op<'_>> = ops.iter().map(|bare| Op::decode_bare(bare).expect("just encoded")).collect();
+        assert_eq!(comes_back(&ops), types::STREAM_LISTPACKS_3);
+    }
+}
+
+#[test]
+fn long_streams_are_written_in_nodes_and_come_back() {
+    let values: Vec<Vec<u8>> = (0..1000u64).map(|n| vec![b'v'; (n * n % 700) as usize]).collect();
+    let names: [&[u8]; 3] = [b"same", b"same", b"other"];
+    let fields: Vec<[&[u8]; 2]> = (0..1000).map(|n| [names[n % 3], &values[n]]).collect();
+    let mut ops: Vec<Op<'_>> = Vec::new();
+    for (n, fields) in fields.iter().enumerate() {
+        let id = StreamId::new(n as u64 / 3, u64::MAX / 2 - 500 * (n as u64 / 3) + n as u64);
+        ops.push(Op::Stream(StreamOp::Add { id, fields: fields.into() }));
+    }
+    comes_back(&ops);
+}
+
+#[test]
+fn long_names_cannot_be_repeated_without_end() {
+    let mut writer = listpack::Writer::new();
+    [10_000, 0, 1].into_iter().for_each(|number| writer.push_integer(number));
+    writer.push(&[b'n'; 1 << 20]);
+    writer.push_integer(0);
+    for n in 0..10_000 {
+        [2, 0, n, 7, 4].into_iter().for_each(|number| writer.push_integer(number));
+    }
+    let mut out = vec![1, 16];
+    out.extend_from_slice(&[1; 16]);
+    encode::put_raw(&mut out, &writer.finish());
+    let error = decode(types::STREAM_LISTPACKS, &mut Input::new(&out)).expect_err("ten gigabytes of names");
+    assert_eq!(error.0, "long names are repeated too often");
 }
 
 #[test]

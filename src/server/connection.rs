@@ -58,6 +58,8 @@ struct Connection {
     turn: usize,
     /// What a blocking command keeps while it waits.
     blocked_bytes: usize,
+    /// When a blocking command looks again whether something has come with time.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 /// Requests of one connection that are executed before others get their turn, unless it has waited for it: few pipelines are longer.
@@ -113,6 +115,7 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         limits: Limits::DEFAULT,
         turn: TURN,
         blocked_bytes: 0,
+        look: None,
     };
     connection.line.note_memory(server);
     tokio::task::spawn_local(async move {
@@ -393,8 +396,9 @@ impl Connection {
                 server.clients.blocked.fetch_add(1, Relaxed);
                 server.stats.blocked_clients.add(1);
                 self.line.blocked.set(true);
-                let keys = parked.waiter.keys.iter();
+                let keys = parked.waiter.waits.iter().map(|(key, _)| key);
                 self.blocked_bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
+                self.look = parked.look_again_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
                 self.state = State::Blocked(parked, timer);
             }
             Flow::WaitDurable(wait) => {
@@ -522,6 +526,10 @@ impl Connection {
     }
 
     fn poll_blocked(&mut self, cx: &mut Context<'_>, mut parked: Parked, mut timer: Option<Pin<Box<Sleep>>>) {
+        while self.look.as_mut().is_some_and(|look| look.as_mut().poll(cx).is_ready()) {
+            let next_ms = blocking::look_again(&self.worker.server, &parked.waiter);
+            self.look = next_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
+        }
         if let Poll::Ready(delivery) = Pin::new(&mut parked.receiver).poll(cx) {
             // A closed channel means that the server ends: so does the connection.
             match delivery {
@@ -547,6 +555,7 @@ impl Connection {
         server.clients.blocked.fetch_sub(1, Relaxed);
         self.line.blocked.set(false);
         self.blocked_bytes = 0;
+        self.look = None;
         self.session.last_write = self.session.last_write.max(delivery.wrote);
         let mut outbox = self.line.outbox.borrow_mut();
         let from = outbox.bytes.len();

@@ -22,6 +22,7 @@ use crate::types::hash::value::HashOp;
 use crate::types::list::value::{Elements, ListOp, Side};
 use crate::types::set::value::SetOp;
 use crate::types::sorted_set::value::SortedSetOp;
+use crate::types::stream::value::{Ids, PendingRow, Pendings, StreamId, StreamOp};
 use crate::types::string::value::StringOp;
 
 const SEED: u64 = 99;
@@ -210,7 +211,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..82, 0..DATABASES, any::<u8>(), any::<u8>());
+    let step = (0u8..110, 0..DATABASES, any::<u8>(), any::<u8>());
     prop::collection::vec(step.prop_map(|(what, db, key, number)| Step { what, db, key, number }), 0..150)
 }
 
@@ -220,6 +221,9 @@ fn name(key: u8) -> String {
 
 /// Calls `then` with the op of a step on a key.
 fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
+    if step.what >= 82 {
+        return with_stream_op(step, then);
+    }
     let number = step.number;
     let long = vec![number; if number == 7 { 70_000 } else { usize::from(number % 60) }];
     let (field, to) = ([b'f', number % 5], name((step.key / 16).wrapping_add(number)));
@@ -263,6 +267,37 @@ fn with_op(step: &Step, then: impl FnOnce(Op<'_>)) {
         75..=78 => Op::SortedSet(SortedSetOp::Remove { members: (&pair[..1]).into() }),
         _ => Op::SortedSet(SortedSetOp::RemoveRange { start: index, len: index }),
     });
+}
+
+/// [`with_op`] of a stream. Ids are near each other, so that some exist; adding more would soon be too late.
+fn with_stream_op(step: &Step, then: impl FnOnce(Op<'_>)) {
+    let (number, forget) = (step.number, step.number.is_multiple_of(2));
+    let id = |at: u8| StreamId::new(u64::from(at / 4), u64::from(at % 4) + 1);
+    let (ids, at_ms) = ([id(number), id(number.saturating_add(1))], u64::from(number));
+    let ids = &ids[..if ids[0] < ids[1] { 1 + usize::from(forget) } else { 1 }];
+    let row = |id: &StreamId| PendingRow { id: *id, delivered_ms: at_ms, deliveries: 2 };
+    let rows: Vec<_> = ids.iter().map(row).collect();
+    let long = vec![number; if number == 7 { 70_000 } else { usize::from(number % 60) }];
+    let fields: [&[u8]; 4] = [b"f", &long, b"g", b""];
+    let fields = (&fields[..if forget { 4 } else { 2 }]).into();
+    let (group, consumer) =
+        (if number % 8 == 0 { &b"h"[..] } else { b"g" }, if forget { &b"c"[..] } else { b"d" });
+    let count = u64::from(number % 3);
+    then(Op::Stream(match step.what {
+        82..=91 => StreamOp::Add { id: id(number), fields },
+        92 => StreamOp::Trim { count, forget },
+        93..=94 => StreamOp::Delete { ids: Ids::new(ids), forget },
+        95 => StreamOp::Reset { last_id: id(number), max_deleted_id: ids[0], entries_added: at_ms },
+        96..=99 => StreamOp::SetGroup { group, last_id: id(number / 16), entries_read: Some(count) },
+        100 => StreamOp::RemoveGroup { group },
+        101 => StreamOp::SetConsumer { group, consumer, seen_ms: at_ms, active_ms: forget.then_some(at_ms) },
+        102 => StreamOp::RemoveConsumer { group, consumer },
+        103..=106 => StreamOp::Deliver { group, consumer, at_ms, count, pend: number % 5 > 0 },
+        107 => {
+            StreamOp::Assign { group, consumer, at_ms: forget.then_some(at_ms), rows: Pendings::new(&rows) }
+        }
+        _ => StreamOp::Acknowledge { group, ids: Ids::new(ids) },
+    }));
 }
 
 /// Carries a step out and writes it down, if it fits.

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
-use super::packed::{Item, Packed};
+use super::packed::{COUNT_MAX, Item, Packed};
+use super::small_or::{SmallOr, Which};
 use crate::allocator::real_size;
 use crate::hash::hash_bytes;
 
@@ -36,6 +37,11 @@ fn hash(member: &[u8]) -> u64 {
     hash_bytes(member, *SEED.get_or_init(|| 0x6475_7261_6d65_6e31))
 }
 
+/// The hash that [`MemberTable::with_hash`] finds a member by.
+pub fn hash_of(member: &[u8]) -> u64 {
+    hash(member)
+}
+
 /// Position of a hash in the order of traversal.
 const fn order(hash: u64) -> u64 {
     hash.reverse_bits()
@@ -53,16 +59,39 @@ pub struct Place {
     at: usize,
 }
 
+/// A table is one pointer: of the sequence of a small one, or of [`Boxed`]. `Companion` is something of the owner's that few tables
+/// have; those are boxed.
 #[derive(Debug)]
-pub struct MemberTable<const WIDTH: usize> {
+pub struct MemberTable<const WIDTH: usize, Companion = ()>(SmallOr<Packed, Boxed<Companion>>);
+
+#[derive(Debug)]
+struct Boxed<Companion> {
     rows: Rows,
-    len: usize,
+    companion: Companion,
 }
 
 #[derive(Debug)]
 enum Rows {
+    /// Counts its rows.
     Ordered(Packed),
-    Spread(Vec<Page>),
+    Spread(Spread),
+}
+
+#[derive(Debug, Default)]
+struct Spread {
+    pages: Vec<Page>,
+    len: usize,
+}
+
+/// The rows of a table, wherever they are.
+enum View<'a> {
+    Ordered(&'a Packed),
+    Spread(&'a Spread),
+}
+
+enum ViewMut<'a> {
+    Ordered(&'a mut Packed),
+    Spread(&'a mut Spread),
 }
 
 #[derive(Debug, Default)]
@@ -73,9 +102,9 @@ struct Page {
     large: Option<Box<Vec<Packed>>>,
 }
 
-impl<const WIDTH: usize> Default for MemberTable<WIDTH> {
+impl<const WIDTH: usize, Companion> Default for MemberTable<WIDTH, Companion> {
     fn default() -> Self {
-        Self { rows: Rows::Ordered(Packed::default()), len: 0 }
+        Self(SmallOr::default())
     }
 }
 
@@ -106,8 +135,10 @@ fn rows_of<const WIDTH: usize>(packed: &Packed) -> impl Iterator<Item = Row<'_, 
 #[inline]
 fn find_in<const WIDTH: usize>(packed: &Packed, member: &[u8]) -> Option<usize> {
     let mut at = 0;
+    let last = member.last();
     while let Some(item) = packed.item(at) {
-        if item.bytes == member {
+        // Most members differ in length or in the last byte.
+        if item.bytes.len() == member.len() && item.bytes.last() == last && item.bytes == member {
             return Some(at);
         }
         at = item.end;
@@ -168,37 +199,95 @@ impl Page {
     }
 }
 
-impl<const WIDTH: usize> MemberTable<WIDTH> {
-    pub const fn len(&self) -> usize {
-        self.len
+/// The page of a hash among `pages` (not 0) pages.
+#[inline]
+fn page_of(hash: u64, pages: usize) -> usize {
+    let mask = pages.next_power_of_two() - 1;
+    let index = hash as usize & mask;
+    if index < pages { index } else { index & (mask >> 1) }
+}
+
+impl<const WIDTH: usize, Companion: Default> MemberTable<WIDTH, Companion> {
+    /// What the owner keeps with the table, if it ever asked for it.
+    #[inline]
+    pub fn companion(&self) -> Option<&Companion> {
+        match self.0.get() {
+            Which::Small(_) => None,
+            Which::Large(boxed) => Some(&boxed.companion),
+        }
     }
 
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn companion_mut(&mut self) -> &mut Companion {
+        if let Which::Small(packed) = self.0.get_mut() {
+            let rows = Rows::Ordered(std::mem::take(packed));
+            self.0 = SmallOr::large(Boxed { rows, companion: Companion::default() });
+        }
+        match self.0.get_mut() {
+            Which::Large(boxed) => &mut boxed.companion,
+            Which::Small(_) => unreachable!("made large just now"),
+        }
+    }
+
+    /// Forgets the companion.
+    pub fn drop_companion(&mut self) {
+        if let Which::Large(boxed) = self.0.get_mut() {
+            boxed.companion = Companion::default();
+            if let Rows::Ordered(packed) = &mut boxed.rows {
+                let packed = std::mem::take(packed);
+                self.0 = SmallOr::small(packed);
+            }
+        }
+    }
+}
+
+impl<const WIDTH: usize, Companion: Default> MemberTable<WIDTH, Companion> {
+    #[inline]
+    fn view(&self) -> View<'_> {
+        match self.0.get() {
+            Which::Small(packed) | Which::Large(Boxed { rows: Rows::Ordered(packed), .. }) => {
+                View::Ordered(packed)
+            }
+            Which::Large(Boxed { rows: Rows::Spread(spread), .. }) => View::Spread(spread),
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> ViewMut<'_> {
+        match self.0.get_mut() {
+            Which::Small(packed) | Which::Large(Boxed { rows: Rows::Ordered(packed), .. }) => {
+                ViewMut::Ordered(packed)
+            }
+            Which::Large(Boxed { rows: Rows::Spread(spread), .. }) => ViewMut::Spread(spread),
+        }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.view() {
+            View::Ordered(packed) => packed.count(),
+            View::Spread(spread) => spread.len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// True after [`Self::spread`]: rows are in no order.
-    pub const fn is_spread(&self) -> bool {
-        matches!(self.rows, Rows::Spread(_))
-    }
-
-    /// The page of a hash among `pages` (not 0) pages.
     #[inline]
-    fn page_of(hash: u64, pages: usize) -> usize {
-        let mask = pages.next_power_of_two() - 1;
-        let index = hash as usize & mask;
-        if index < pages { index } else { index & (mask >> 1) }
+    pub fn is_spread(&self) -> bool {
+        matches!(self.view(), View::Spread(_))
     }
 
     #[inline]
     pub fn find(&self, member: &[u8]) -> Option<Place> {
-        let pages = match &self.rows {
-            Rows::Ordered(packed) => {
+        let pages = match self.view() {
+            View::Ordered(packed) => {
                 return find_in::<WIDTH>(packed, member).map(|at| Place { page: 0, large: None, at });
             }
-            Rows::Spread(pages) => pages,
+            View::Spread(spread) => &spread.pages,
         };
-        let page = Self::page_of(hash(member), pages.len());
+        let page = page_of(hash(member), pages.len());
         if let Some(at) = find_in::<WIDTH>(&pages[page].rows, member) {
             return Some(Place { page, large: None, at });
         }
@@ -208,10 +297,10 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
     }
 
     fn sequence(&self, place: Place) -> &Packed {
-        match (&self.rows, place.large) {
-            (Rows::Ordered(packed), _) => packed,
-            (Rows::Spread(pages), None) => &pages[place.page].rows,
-            (Rows::Spread(pages), Some(large)) => &pages[place.page].large()[large],
+        match (self.view(), place.large) {
+            (View::Ordered(packed), _) => packed,
+            (View::Spread(spread), None) => &spread.pages[place.page].rows,
+            (View::Spread(spread), Some(large)) => &spread.pages[place.page].large()[large],
         }
     }
 
@@ -229,17 +318,19 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
     /// Adds a row whose member is not there yet. The other strings are given as parts with their marks.
     pub fn insert(&mut self, member: &[u8], rest: &[(&[&[u8]], bool)]) {
         debug_assert!(rest.len() == WIDTH - 1, "a row has its width");
-        self.len += 1;
-        match &mut self.rows {
-            Rows::Ordered(packed) => {
+        self.spread_if_full();
+        match self.view_mut() {
+            ViewMut::Ordered(packed) => {
                 packed.push(&[member], false);
                 rest.iter().for_each(|(parts, marked)| packed.push(parts, *marked));
+                packed.set_count(packed.count() + 1);
             }
-            Rows::Spread(pages) => {
-                let page = Self::page_of(hash(member), pages.len());
-                pages[page].push(member, rest);
-                if self.len > pages.len() * LOAD {
-                    Self::split(pages);
+            ViewMut::Spread(spread) => {
+                let page = page_of(hash(member), spread.pages.len());
+                spread.pages[page].push(member, rest);
+                spread.len += 1;
+                if spread.len > spread.pages.len() * LOAD {
+                    Self::split(&mut spread.pages);
                 }
             }
         }
@@ -252,10 +343,13 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         let new_len = parts.iter().map(|part| part.len()).sum::<usize>();
         let row_len = row_end(&row) - row[0].at - old.len() + new_len;
         let moves = self.is_spread() && place.large.is_some() != (row_len > LARGE);
-        match (&mut self.rows, place.large) {
-            (Rows::Ordered(packed), _) => return packed.replace(old, parts, marked),
-            (Rows::Spread(pages), None) => pages[place.page].rows.replace(old, parts, marked),
-            (Rows::Spread(pages), Some(large)) => {
+        let pages = match self.view_mut() {
+            ViewMut::Ordered(packed) => return packed.replace(old, parts, marked),
+            ViewMut::Spread(spread) => &mut spread.pages,
+        };
+        match place.large {
+            None => pages[place.page].rows.replace(old, parts, marked),
+            Some(large) => {
                 let large = &mut pages[place.page].large.as_mut().expect("the place is in there")[large];
                 large.replace(old, parts, marked);
             }
@@ -267,8 +361,8 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
 
     /// A row of a page has become large or has ceased to be.
     fn move_row(&mut self, place: Place) {
-        let Rows::Spread(pages) = &mut self.rows else { return };
-        let page = &mut pages[place.page];
+        let ViewMut::Spread(spread) = self.view_mut() else { return };
+        let page = &mut spread.pages[place.page];
         if let Some(large) = place.large {
             let alone = Self::take_large(page, large);
             page.rows.push_range(&alone, 0..alone.end());
@@ -294,15 +388,19 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
     pub fn remove(&mut self, place: Place) {
         let row = self.row(place);
         let range = row[0].at..row_end(&row);
-        self.len -= 1;
-        match (&mut self.rows, place.large) {
-            (Rows::Ordered(packed), _) => packed.remove(range),
-            (Rows::Spread(pages), large) => {
-                match large {
+        match self.view_mut() {
+            ViewMut::Ordered(packed) => {
+                packed.remove(range);
+                packed.set_count(packed.count() - 1);
+            }
+            ViewMut::Spread(spread) => {
+                let pages = &mut spread.pages;
+                match place.large {
                     None => pages[place.page].rows.remove(range),
                     Some(number) => drop(Self::take_large(&mut pages[place.page], number)),
                 }
-                if pages.len() > 1 && self.len < pages.len() * (LOAD / 3) {
+                spread.len -= 1;
+                if pages.len() > 1 && spread.len < pages.len() * (LOAD / 3) {
                     Self::merge(pages);
                 }
             }
@@ -311,13 +409,25 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
 
     /// Gives up the order for speed.
     pub fn spread(&mut self) {
-        let Rows::Ordered(packed) = &self.rows else { return };
-        let count = self.len.div_ceil(LOAD).max(1);
+        let View::Ordered(packed) = self.view() else { return };
+        let count = packed.count().div_ceil(LOAD).max(1);
         let mut pages: Vec<Page> = std::iter::repeat_with(Page::default).take(count).collect();
         for row in rows_of::<WIDTH>(packed) {
-            pages[Self::page_of(hash(row[0].bytes), count)].copy(packed, &row);
+            pages[page_of(hash(row[0].bytes), count)].copy(packed, &row);
         }
-        self.rows = Rows::Spread(pages);
+        let rows = Rows::Spread(Spread { pages, len: packed.count() });
+        match self.0.get_mut() {
+            Which::Large(boxed) => boxed.rows = rows,
+            Which::Small(_) => self.0 = SmallOr::large(Boxed { rows, companion: Companion::default() }),
+        }
+    }
+
+    /// A sequence cannot count further than that.
+    #[inline]
+    fn spread_if_full(&mut self) {
+        if matches!(self.view(), View::Ordered(packed) if packed.count() == COUNT_MAX) {
+            self.spread();
+        }
     }
 
     /// One page more: the page whose turn it is gives away the rows that belong to the new one.
@@ -325,7 +435,7 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         let count = pages.len() + 1;
         let parent = (count - 1) ^ (1 << (count - 1).ilog2());
         let old = std::mem::take(&mut pages[parent]);
-        let half = |member: &[u8]| usize::from(Self::page_of(hash(member), count) != parent);
+        let half = |member: &[u8]| usize::from(page_of(hash(member), count) != parent);
         // Where everything goes is found out first: each half is allocated once.
         let mut places = SmallVec::<[(Range<usize>, usize); 2 * LOAD]>::new();
         let mut sizes = [0; 2];
@@ -359,9 +469,9 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
 
     /// All rows: in the order of insertion until the table is spread, then in no particular one.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_, WIDTH>> {
-        let (ordered, pages) = match &self.rows {
-            Rows::Ordered(packed) => (Some(packed), &[][..]),
-            Rows::Spread(pages) => (None, &pages[..]),
+        let (ordered, pages) = match self.view() {
+            View::Ordered(packed) => (Some(packed), &[][..]),
+            View::Spread(spread) => (None, &spread.pages[..]),
         };
         ordered.into_iter().flat_map(rows_of).chain(pages.iter().flat_map(Page::rows))
     }
@@ -370,14 +480,14 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
     /// comes before `from`. Returns where the next page begins, `None` at the end. A table in order is one page, always
     /// visited as a whole.
     pub fn scan_page<'a>(&'a self, from: u64, visit: &mut dyn FnMut(Row<'a, WIDTH>)) -> Option<u64> {
-        let pages = match &self.rows {
-            Rows::Ordered(packed) => {
+        let pages = match self.view() {
+            View::Ordered(packed) => {
                 rows_of(packed).for_each(visit);
                 return None;
             }
-            Rows::Spread(pages) => pages,
+            View::Spread(spread) => &spread.pages,
         };
-        let page = Self::page_of(order(from), pages.len());
+        let page = page_of(order(from), pages.len());
         for row in pages[page].rows() {
             if from == 0 || order(hash(row[0].bytes)) >= from {
                 visit(row);
@@ -399,9 +509,9 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         if self.is_empty() {
             return None;
         }
-        match &self.rows {
-            Rows::Ordered(packed) => rows_of(packed).nth(below(self.len as u64) as usize),
-            Rows::Spread(pages) => loop {
+        match self.view() {
+            View::Ordered(packed) => rows_of(packed).nth(below(packed.count() as u64) as usize),
+            View::Spread(Spread { pages, .. }) => loop {
                 // A page first, then one of as many places in it as the longest page has: those without a row are drawn again.
                 let page = &pages[below(pages.len() as u64) as usize];
                 if let Some(row) = page.rows().nth(below(PAGE_ROWS_MAX) as usize) {
@@ -411,26 +521,22 @@ impl<const WIDTH: usize> MemberTable<WIDTH> {
         }
     }
 
-    /// The hash that [`Self::with_hash`] finds a member by.
-    pub fn hash_of(member: &[u8]) -> u64 {
-        hash(member)
-    }
-
     /// Rows whose member has a hash.
     pub fn with_hash(&self, wanted: u64) -> impl Iterator<Item = Row<'_, WIDTH>> {
-        let (ordered, page) = match &self.rows {
-            Rows::Ordered(packed) => (Some(packed), None),
-            Rows::Spread(pages) => (None, Some(&pages[Self::page_of(wanted, pages.len())])),
+        let (ordered, page) = match self.view() {
+            View::Ordered(packed) => (Some(packed), None),
+            View::Spread(Spread { pages, .. }) => (None, Some(&pages[page_of(wanted, pages.len())])),
         };
         let rows = ordered.into_iter().flat_map(rows_of).chain(page.into_iter().flat_map(Page::rows));
         rows.filter(move |row| hash(row[0].bytes) == wanted)
     }
 
-    /// Bytes of heap memory. Takes time in the number of pages.
+    /// Bytes of heap memory, without those behind the companion. Takes time in the number of pages.
     pub fn heap_bytes(&self) -> usize {
-        match &self.rows {
-            Rows::Ordered(packed) => packed.heap_bytes(),
-            Rows::Spread(pages) => {
+        let own = if self.0.is_large() { real_size(size_of::<Boxed<Companion>>()) } else { 0 };
+        own + match self.view() {
+            View::Ordered(packed) => packed.heap_bytes(),
+            View::Spread(Spread { pages, .. }) => {
                 let list = real_size(pages.capacity() * size_of::<Page>());
                 list + pages.iter().map(Page::heap_bytes).sum::<usize>()
             }
@@ -452,27 +558,30 @@ impl MemberTable<1> {
     /// Adds a member; false if it is there already. Cheaper than [`Self::find`] and [`Self::insert`].
     #[inline]
     pub fn add(&mut self, member: &[u8]) -> bool {
-        match &mut self.rows {
-            Rows::Ordered(packed) => {
+        self.spread_if_full();
+        match self.view_mut() {
+            ViewMut::Ordered(packed) => {
                 if find_in::<1>(packed, member).is_some() {
                     return false;
                 }
                 packed.push(&[member], false);
+                packed.set_count(packed.count() + 1);
             }
-            Rows::Spread(pages) => {
-                let at = Self::page_of(hash(member), pages.len());
+            ViewMut::Spread(spread) => {
+                let pages = &mut spread.pages;
+                let at = page_of(hash(member), pages.len());
                 let page = &mut pages[at];
                 let is_it = |packed: &Packed| packed.item(0).is_some_and(|item| item.bytes == member);
                 if find_in::<1>(&page.rows, member).is_some() || page.large().iter().any(is_it) {
                     return false;
                 }
                 page.push(member, &[]);
-                if self.len >= pages.len() * LOAD {
+                if spread.len >= pages.len() * LOAD {
                     Self::split(pages);
                 }
+                spread.len += 1;
             }
         }
-        self.len += 1;
         true
     }
 }
@@ -520,7 +629,7 @@ mod tests {
             for (member, value) in &model {
                 let [_, found] = table.get(member).expect("in the model");
                 prop_assert_eq!(found.bytes, &value[..]);
-                prop_assert_eq!(table.with_hash(MemberTable::<2>::hash_of(member)).count(), 1);
+                prop_assert_eq!(table.with_hash(hash_of(member)).count(), 1);
             }
             prop_assert_eq!(contents(&table), model);
         }

@@ -12,10 +12,13 @@ pub mod list;
 pub mod member_table;
 pub mod packed;
 pub mod set;
+pub mod small_or;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod strings;
+pub mod text;
+pub mod thin_bytes;
 
 use crate::codec::{Cursor, Malformed};
 

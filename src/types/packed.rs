@@ -4,12 +4,13 @@
 //! string = header varint | bytes          header = length * 2 + mark
 //! ```
 //!
-//! Strings are named by their offset. The mark is a bit that the owner may use. Access by position, backwards iteration and a
-//! count are not offered: those who need them keep them beside.
+//! Strings are named by their offset. The mark is a bit that the owner may use, and so is the count, a number that is kept with
+//! the strings. Access by position and backwards iteration are not offered: those who need them keep offsets beside.
 
 use std::ops::Range;
 
-use crate::allocator::real_size;
+use super::small_or::Word;
+use super::thin_bytes::{NOTE_MAX, ThinBytes};
 
 /// One string of a sequence, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,44 +28,60 @@ const fn header_len(len: usize) -> usize {
     crate::codec::varint_len((len as u64) << 1)
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[repr(transparent)]
+#[derive(Debug, Default)]
 pub struct Packed {
-    bytes: Vec<u8>,
+    bytes: ThinBytes,
 }
 
+// `repr(transparent)`, as that asks.
+unsafe impl Word for Packed {}
+
+/// The largest count.
+pub const COUNT_MAX: usize = NOTE_MAX;
+
 impl Packed {
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// An empty sequence with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(good_size(bytes)) }
+        Self { bytes: ThinBytes::with_capacity(bytes) }
     }
 
     /// Bytes in use: the offset behind the last string.
-    pub const fn end(&self) -> usize {
+    #[inline]
+    pub fn end(&self) -> usize {
         self.bytes.len()
     }
 
+    /// What the owner counts; 0 at first.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.bytes.note()
+    }
+
+    /// Up to [`COUNT_MAX`].
+    #[inline]
+    pub fn set_count(&mut self, count: usize) {
+        self.bytes.set_note(count);
+    }
+
     /// Bytes of heap memory, as the allocator rounds them.
-    pub const fn heap_bytes(&self) -> usize {
-        real_size(self.bytes.capacity())
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.heap_bytes()
     }
 
     /// The string at an offset that is one's beginning, or nothing at the end.
     #[inline]
     pub fn item(&self, at: usize) -> Option<Item<'_>> {
-        let &first = self.bytes.get(at)?;
-        let (header, len) = if first < 0x80 { (first as usize, 1) } else { long_header(&self.bytes[at..]) };
-        let start = at + len;
-        let end = start + (header >> 1);
-        Some(Item { at, end, bytes: &self.bytes[start..end], marked: header & 1 == 1 })
+        item_in(&self.bytes, at)
     }
 
     /// The strings from an offset on.
     pub fn iter_from(&self, at: usize) -> Items<'_> {
-        Items { packed: self, at }
+        Items { bytes: &self.bytes, at }
     }
 
     pub fn iter(&self) -> Items<'_> {
@@ -95,7 +112,6 @@ impl Packed {
 
     /// Copies strings, in a range of offsets of another sequence, behind the last.
     pub fn push_range(&mut self, other: &Self, range: Range<usize>) {
-        self.reserve(range.len());
         self.bytes.extend_from_slice(&other.bytes[range]);
     }
 
@@ -103,23 +119,14 @@ impl Packed {
     fn resize(&mut self, range: Range<usize>, len: usize) {
         let (old_end, old_len) = (self.bytes.len(), range.len());
         if len > old_len {
-            self.reserve(len - old_len);
-            self.bytes.resize(old_end + len - old_len, 0);
+            self.bytes.resize(old_end + len - old_len);
             self.bytes.copy_within(range.end..old_end, range.start + len);
         } else if len < old_len {
             self.bytes.copy_within(range.end.., range.start + len);
             self.bytes.truncate(old_end - (old_len - len));
-            let size = good_size(self.bytes.len());
-            if size <= self.bytes.capacity() / 2 {
-                self.bytes.shrink_to(size);
+            if good_size(self.bytes.len()) <= self.bytes.capacity() / 2 {
+                self.bytes.shrink_to(0);
             }
-        }
-    }
-
-    fn reserve(&mut self, additional: usize) {
-        let len = self.bytes.len() + additional;
-        if len > self.bytes.capacity() {
-            self.bytes.reserve_exact(good_size(len) - self.bytes.len());
         }
     }
 
@@ -133,6 +140,15 @@ impl Packed {
         self.bytes[at + len] = rest as u8;
         len + 1
     }
+}
+
+#[inline]
+fn item_in(all: &[u8], at: usize) -> Option<Item<'_>> {
+    let &first = all.get(at)?;
+    let (header, len) = if first < 0x80 { (first as usize, 1) } else { long_header(&all[at..]) };
+    let start = at + len;
+    let end = start + (header >> 1);
+    Some(Item { at, end, bytes: &all[start..end], marked: header & 1 == 1 })
 }
 
 #[inline]
@@ -161,7 +177,7 @@ pub fn good_size(len: usize) -> usize {
 /// See [`Packed::iter`].
 #[derive(Debug, Clone)]
 pub struct Items<'a> {
-    packed: &'a Packed,
+    bytes: &'a [u8],
     at: usize,
 }
 
@@ -170,7 +186,7 @@ impl<'a> Iterator for Items<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Item<'a>> {
-        let item = self.packed.item(self.at)?;
+        let item = item_in(self.bytes, self.at)?;
         self.at = item.end;
         Some(item)
     }
@@ -213,7 +229,7 @@ mod tests {
                 }
                 let strings: Vec<_> = packed.iter().map(|item| (item.bytes.to_vec(), item.marked)).collect();
                 prop_assert_eq!(&strings, &model);
-                prop_assert!(packed.heap_bytes() <= 2 * good_size(packed.end()) + 16);
+                prop_assert!(packed.heap_bytes() <= 2 * good_size(packed.end() + 16) + 16);
             }
         }
     }

@@ -155,6 +155,21 @@ def measured(server, arguments):
     return result
 
 
+def request(*words):
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def pipe(server, requests):
+    """By redis-cli --pipe; every one of them must be taken."""
+    client = subprocess.Popen(["redis-cli", "-p", str(server.port), "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for each in requests:
+        client.stdin.write(each)
+    output = client.communicate()[0].decode()
+    if "errors: 0," not in output:
+        sys.exit(f"{server.kind}: filling failed: {output[-500:]}")
+
+
 def in_turn(run):
     """run(kind) for both servers, the order changing each round; medians by server and figure."""
     results = {"redis": [], "duramen": []}

@@ -418,6 +418,120 @@ def geo_search():
         assert connection.type(key) == "zset", f"{key} was stored and is gone"
 
 
+def messages_of(reply):
+    """The messages of a read of one stream, whatever the protocol."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        ((_, messages),) = reply.items()
+        return messages[0] if messages and isinstance(messages[0], list) else messages
+    return reply[0][1]
+
+
+def stream_queue():
+    """10: a stream, a group and its workers; what they leave behind is claimed and worked on by another one."""
+    connection = client()
+    connection.xgroup_create("jobs", "workers", id="0", mkstream=True)
+    added, attempted = {}, set()  # job -> id
+    seen, acknowledged, maybe_acknowledged = {}, set(), set()
+    lock = threading.Lock()
+
+    def produce(connection, worker, n):
+        job = f"job-{worker}-{n}"
+        attempted.add(job)
+        added[job] = connection.xadd("jobs", {"job": job, "payload": "x" * (n % 60)})
+
+    def consume(connection, worker, n):
+        reply = connection.xreadgroup("workers", f"worker-{worker}", {"jobs": ">"}, count=5, block=200)
+        messages = messages_of(reply)
+        with lock:
+            for id, fields in messages:
+                assert id not in seen, f"{id} was delivered twice"
+                seen[id] = fields["job"]
+        # Every fourth is never finished.
+        done = [id for id, fields in messages if int(fields["job"].rsplit("-", 1)[1]) % 4]
+        if done:
+            maybe_acknowledged.update(done)
+            assert connection.xack("jobs", "workers", *done) == len(done), "others acknowledged it too"
+            acknowledged.update(done)
+
+    workers = Load(consume)
+    for thread in workers.threads:
+        thread.start()
+    Load(produce, workers=2).run_through_crash(before=400, after=200)
+    wait_until(lambda: workers.failures or connection.xinfo_groups("jobs")[0]["lag"] == 0, "the group reads everything")
+    workers.stop()
+
+    entries = {id: fields["job"] for id, fields in connection.xrange("jobs")}
+    lost = [job for job, id in added.items() if entries.get(id) != job]
+    assert not lost, f"acknowledged messages are lost: {sorted(lost)[:5]}"
+    assert set(entries.values()) <= attempted and len(set(entries.values())) == len(entries), "a job that nobody made"
+    assert all(entries.get(id) == job for id, job in seen.items()), "a message that was delivered is not there any more"
+    pending = {row["message_id"]: row for row in connection.xpending_range("jobs", "workers", "-", "+", count=1_000_000)}
+    assert not (acknowledged & set(pending)), "an acknowledged message is pending"
+    missing = set(entries) - maybe_acknowledged - set(pending)
+    assert not missing, f"messages that nobody acknowledged are not pending: {sorted(missing)[:5]}"
+    assert all(row["times_delivered"] == 1 for row in pending.values()), "a message was delivered more than once"
+
+    cursor, claimed = "0-0", {}
+    while True:
+        cursor, messages, _ = connection.xautoclaim("jobs", "workers", "rescuer", 0, start_id=cursor, count=50)
+        claimed.update((id, fields["job"]) for id, fields in messages)
+        if cursor == "0-0":
+            break
+    assert set(claimed) == set(pending), "what is claimed is what was pending"
+    assert all(entries[id] == job for id, job in claimed.items()), "a claimed message has another content"
+    for row in connection.xpending_range("jobs", "workers", "-", "+", count=1_000_000):
+        assert row["consumer"] == "rescuer" and row["times_delivered"] == 2, f"claimed, and yet {row}"
+    assert connection.xack("jobs", "workers", *claimed) == len(claimed)
+    assert connection.xpending("jobs", "workers")["pending"] == 0
+    assert not messages_of(connection.xreadgroup("workers", "rescuer", {"jobs": ">"})), "something was not delivered"
+
+
+def event_sourcing():
+    """11: events are appended to a stream that readers tail; feeds of the latest hundred beside it."""
+    appended, fed = [[] for _ in range(WORKERS)], [[] for _ in range(WORKERS)]
+    read = [[] for _ in range(2)]
+
+    def append(connection, worker, n):
+        id = connection.xadd("events", {"worker": str(worker), "n": str(n)})
+        appended[worker].append((id, {"worker": str(worker), "n": str(n)}))
+        pipeline = connection.pipeline(transaction=True)
+        pipeline.lpush(f"feed:{worker}", n)
+        pipeline.ltrim(f"feed:{worker}", 0, 99)
+        pipeline.execute()
+        fed[worker].append(n)
+
+    def tail(connection, worker, n):
+        position = read[worker][-1][0] if read[worker] else "0-0"
+        read[worker].extend((id, fields) for id, fields in messages_of(connection.xread({"events": position}, count=100, block=200)))
+
+    readers = Load(tail, workers=2)
+    for thread in readers.threads:
+        thread.start()
+    Load(append).run_through_crash(before=400, after=200)
+    connection = client()
+    last = connection.xinfo_stream("events")["last-generated-id"]
+    wait_until(lambda: readers.failures or all(events[-1:] and events[-1][0] == last for events in read), "readers come to the end")
+    readers.stop()
+    events = [(id, fields) for id, fields in connection.xrange("events")]
+    for seen in read:
+        assert seen == events, "a reader saw an event that is gone, or missed one"
+    state = [0] * WORKERS
+    for _, fields in events:
+        worker, n = int(fields["worker"]), int(fields["n"])
+        assert n > state[worker], "an event is there twice, or before its time"
+        state[worker] = n
+    known = dict(events)
+    for worker in range(WORKERS):
+        lost = [id for id, fields in appended[worker] if known.get(id) != fields]
+        assert not lost, f"acknowledged events are lost: {lost[:5]}"
+        feed = [int(n) for n in connection.lrange(f"feed:{worker}", 0, -1)]
+        assert len(feed) <= 100 and feed == sorted(set(feed), reverse=True), f"not the latest events: {feed}"
+        assert all(n in feed for n in fed[worker] if n > feed[-1]), "an event is not in the feed"
+        assert feed[0] >= fed[worker][-1], "the feed has lost its latest event"
+
+
 def optimistic_transactions():
     """18: transfers between accounts with WATCH, MULTI and EXEC; the total never changes."""
     accounts = [f"account:{i}" for i in range(5)]
@@ -462,6 +576,8 @@ PATTERNS = [
     sliding_window_rate_limit,
     session_store,
     list_queue,
+    stream_queue,
+    event_sourcing,
     delayed_jobs,
     leaderboard,
     counters_and_analytics,
@@ -470,8 +586,18 @@ PATTERNS = [
 ]
 
 
+def chosen():
+    """All patterns once; in a soak those with streams, again and again until its time is over."""
+    soak_s = float(os.environ.get("SOAK_S", "0"))
+    if not soak_s:
+        yield from PATTERNS
+    deadline = time.monotonic() + soak_s
+    while time.monotonic() < deadline:
+        yield from (stream_queue, event_sourcing)
+
+
 def main():
-    for pattern in PATTERNS:
+    for pattern in chosen():
         client().flushall()
         try:
             pattern()

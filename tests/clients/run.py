@@ -118,7 +118,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scripts", nargs="*", choices=[*SCRIPTS, []], help="which scripts (default: all)")
     parser.add_argument("--appendfsync", action="append", choices=["always", "everysec", "no"])
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="patterns with streams, with crashes, for so long each")
     options = parser.parse_args()
+    if options.soak:
+        os.environ["SOAK_S"] = str(options.soak)
     binary = os.environ.get("DURAMEN_BIN") or os.path.join(ROOT, "target", "debug", "duramen")
     failed = []
     for name in options.scripts or SCRIPTS:

@@ -38,6 +38,18 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (name, _) if name.starts_with(b"Z") && unsigned_zeros(oracle) == unsigned_zeros(ours) => Some(
             "Redis keeps the sign of a zero in large sorted sets, and not in small ones; Duramen never does",
         ),
+        (b"SORT" | b"SORT_RO", _) if has_zero_bytes(oracle) && sorted_alike(oracle, ours) => {
+            Some("ALPHA compares all bytes; Redis stops at the first zero byte")
+        }
+        (b"XSETID", _) if text(ours).ends_with(b"smaller than current max_deleted_entry_id") => {
+            Some("since Redis 7.2 XSETID refuses a last id below that of an entry that was deleted")
+        }
+        (b"XGROUP", b"CREATECONSUMER") if (oracle, ours) == (&Value::Integer(1), &Value::Integer(0)) => {
+            Some("since Redis 7.2 a poll or a claim makes the consumer even if there was nothing")
+        }
+        (b"XADD", _) if text(oracle).starts_with(b"ERR Elements are too large") => Some(
+            "Redis 7.0 calls an entry too large when the sequence numbers of its millisecond are used up",
+        ),
         (b"LPOS", _) if text(ours).starts_with(b"ERR value is out of range, value must between -92233") => {
             Some("since Redis 7.2 the smallest integer is no RANK: it has no opposite")
         }
@@ -84,6 +96,19 @@ fn fractions(reply: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().map(fractions).collect()),
         other => other.clone(),
     }
+}
+
+fn has_zero_bytes(value: &Value) -> bool {
+    value.items().iter().any(|item| item.bytes().is_some_and(|bytes| bytes.contains(&0)))
+}
+
+fn sorted_alike(left: &Value, right: &Value) -> bool {
+    let sorted = |value: &Value| {
+        let mut items = value.items().to_vec();
+        items.sort();
+        items
+    };
+    sorted(left) == sorted(right)
 }
 
 fn text(value: &Value) -> &[u8] {

@@ -50,6 +50,13 @@ pub const SAMPLES: &[Sample] = &[
         is_deterministic: true,
         lines: COLLECTIONS,
     },
+    Sample {
+        version: "v1",
+        name: "streams",
+        policy: Policy::EverySec,
+        is_deterministic: true,
+        lines: STREAMS,
+    },
 ];
 
 /// Every op of strings, lists, hashes, keys and databases, in buffered segments; a record over several of them; a restart; killed.
@@ -165,5 +172,37 @@ const COLLECTIONS: &str = "
     ZREM {t}z c
     ZREMRANGEBYRANK {t}z 0 0
     PFADD {t}visitors g h i
+    end
+";
+
+/// The ops of streams and their groups, in a base, a delta and a log.
+const STREAMS: &str = "
+    XADD {t}s 1-1 a 1 b %70
+    XADD {t}s 1-2 a 2 b 3
+    XADD {t}s * a 4
+    XADD {t}s 9999999999999-1 c %300
+    XGROUP CREATE {t}s g 0 ENTRIESREAD 0
+    XGROUP CREATE {t}s h $
+    XGROUP CREATECONSUMER {t}s h idle
+    XREADGROUP GROUP g c COUNT 3 STREAMS {t}s >
+    compact 0
+    XADD {t}s 9999999999999-2 a 5
+    XREADGROUP GROUP g d STREAMS {t}s >
+    XACK {t}s g 1-1
+    XDEL {t}s 1-2
+    compact 0
+    XADD {t}s 9999999999999-5 d 1 e 2
+    XADD {t}s 9999999999999-6 d 3 e 4
+    XREADGROUP GROUP g c NOACK COUNT 1 STREAMS {t}s >
+    XREADGROUP GROUP g c STREAMS {t}s >
+    XCLAIM {t}s g d 0 9999999999999-1 9999999999999-6 TIME 5 RETRYCOUNT 7
+    XACK {t}s g 9999999999999-1
+    XTRIM {t}s MAXLEN 4
+    XDEL {t}s 9999999999999-1
+    XSETID {t}s 9999999999999-9 ENTRIESADDED 20 MAXDELETEDID 9999999999999-1
+    XGROUP CREATE {t}s i 1-2
+    XGROUP CREATECONSUMER {t}s i x
+    XGROUP DELCONSUMER {t}s i x
+    XGROUP DESTROY {t}s h
     end
 ";

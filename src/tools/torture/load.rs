@@ -68,7 +68,7 @@ impl Load {
             for _ in 0..=self.random.below(self.depth) {
                 let operation = Operation::random(&mut self.random, &self.state, &mut self.values);
                 operation.commands(&self.prefix).iter().for_each(|command| self.client.queue(command));
-                awaited.push(operation.apply(&mut self.state));
+                awaited.push(operation.apply(&mut self.state, &self.prefix));
                 sent.operations.push(operation);
             }
             if self.client.flush().is_err() {

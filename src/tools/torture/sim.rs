@@ -182,7 +182,7 @@ impl Simulation {
         let client = &mut self.clients[number];
         let operation = Operation::random(&mut self.random, &client.now, &mut client.values);
         let commands = operation.commands(&client.prefix);
-        let expected = operation.apply(&mut client.now);
+        let expected = operation.apply(&mut client.now, &client.prefix);
         for (words, expected) in commands.iter().zip(expected) {
             let reply = self.call(number, words)?;
             if reply != expected {
@@ -293,7 +293,7 @@ impl Simulation {
                     self.acknowledged += 1;
                 }
                 if lsn <= end {
-                    operation.apply(&mut expected);
+                    operation.apply(&mut expected, &client.prefix);
                 }
             }
             let prefix = client.prefix.clone();

@@ -24,14 +24,14 @@ pub fn judge(before: &State, sent: &Sent, kept: usize, found: &State, prefix: &s
             matching = Some(count);
         }
         if let Some(operation) = sent.operations.get(count) {
-            operation.apply(&mut state);
+            operation.apply(&mut state, prefix);
         }
     }
     let Some(count) = matching else {
         let mut expected = before.clone();
         sent.operations[..sent.acknowledged]
             .iter()
-            .for_each(|operation| drop(operation.apply(&mut expected)));
+            .for_each(|operation| drop(operation.apply(&mut expected, prefix)));
         let difference = expected.difference(found);
         let complaint = format!("{prefix} no prefix of what was sent explains the state\n{difference}");
         return Verdict { lost: 1, complaint: Some(complaint), ..Verdict::default() };
@@ -62,7 +62,7 @@ mod tests {
         while operations.len() < count {
             let mut state = states[operations.len()].clone();
             let operation = Operation::random(&mut random, &state, &mut values);
-            operation.apply(&mut state);
+            operation.apply(&mut state, "");
             // Every prefix is to be known by its state.
             if !states.contains(&state) {
                 operations.push(operation);
@@ -74,7 +74,7 @@ mod tests {
 
     fn after(sent: &Sent, picked: impl IntoIterator<Item = usize>) -> State {
         let mut state = State::default();
-        picked.into_iter().for_each(|at| drop(sent.operations[at].apply(&mut state)));
+        picked.into_iter().for_each(|at| drop(sent.operations[at].apply(&mut state, "")));
         state
     }
 

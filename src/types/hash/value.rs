@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::types::limits::{self, HASH_MAX_LISTPACK_ENTRIES, HASH_MAX_LISTPACK_VALUE};
-use crate::types::member_table::{MemberTable, Place, Row};
+use crate::types::member_table::{MemberTable, Place, Row, hash_of};
 use crate::types::strings::Strings;
 use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
@@ -24,9 +24,7 @@ type Deadlines = BTreeSet<(u64, u64)>;
 
 #[derive(Debug, Default)]
 pub struct Hash {
-    table: MemberTable<2>,
-    /// Boxed because few hashes have any.
-    deadlines: Option<Box<Deadlines>>,
+    table: MemberTable<2, Deadlines>,
 }
 
 /// A field as readers see it.
@@ -66,7 +64,7 @@ impl Hash {
     /// Number of live fields.
     pub fn len(&self, now_ms: u64) -> usize {
         let expired = |deadlines: &Deadlines| deadlines.range(..=(now_ms, u64::MAX)).count();
-        self.table.len() - self.deadlines.as_deref().map_or(0, expired)
+        self.table.len() - self.table.companion().map_or(0, expired)
     }
 
     /// True if some fields are still there whose time has come.
@@ -97,13 +95,13 @@ impl Hash {
     }
 
     /// Whether choosing by [`Self::sample`] is cheap.
-    pub const fn is_spread(&self) -> bool {
+    pub fn is_spread(&self) -> bool {
         self.table.is_spread()
     }
 
     /// Fields whose time has come, first those that expired first, at most `max`.
     pub fn expired_fields(&self, now_ms: u64, max: usize) -> Vec<Vec<u8>> {
-        let Some(deadlines) = &self.deadlines else { return Vec::new() };
+        let Some(deadlines) = self.table.companion() else { return Vec::new() };
         if !self.table.is_spread() {
             let expired = self.table.iter().map(Field::of).filter(|field| !field.is_live(now_ms));
             let mut expired: Vec<_> = expired.collect();
@@ -120,16 +118,15 @@ impl Hash {
 
 impl Hash {
     fn forget_deadline(&mut self, field: &[u8], at: u64) {
-        if let Some(deadlines) = &mut self.deadlines {
-            deadlines.remove(&(at, MemberTable::<2>::hash_of(field)));
-            if deadlines.is_empty() {
-                self.deadlines = None;
-            }
+        let deadlines = self.table.companion_mut();
+        deadlines.remove(&(at, hash_of(field)));
+        if deadlines.is_empty() {
+            self.table.drop_companion();
         }
     }
 
     fn note_deadline(&mut self, field: &[u8], at: u64) {
-        self.deadlines.get_or_insert_default().insert((at, MemberTable::<2>::hash_of(field)));
+        self.table.companion_mut().insert((at, hash_of(field)));
     }
 
     fn expiry_at(&self, place: Place) -> Option<u64> {
@@ -255,7 +252,7 @@ impl Collection for Hash {
     }
 
     fn encoding(&self) -> &'static str {
-        match (self.table.is_spread(), &self.deadlines) {
+        match (self.table.is_spread(), self.next_expiry()) {
             (true, _) => "hashtable",
             (false, Some(_)) => "listpackex",
             (false, None) => "listpack",
@@ -264,13 +261,13 @@ impl Collection for Hash {
 
     fn heap_bytes(&self) -> usize {
         // A node of the set holds eleven deadlines and is two thirds full on average.
-        let deadlines = |d: &Deadlines| size_of::<Deadlines>() + d.len() * size_of::<(u64, u64)>() * 3 / 2;
-        self.table.heap_bytes() + self.deadlines.as_deref().map_or(0, deadlines)
+        let deadlines = |deadlines: &Deadlines| deadlines.len() * size_of::<(u64, u64)>() * 3 / 2;
+        self.table.heap_bytes() + self.table.companion().map_or(0, deadlines)
     }
 
     #[inline]
     fn next_expiry(&self) -> Option<u64> {
-        self.deadlines.as_ref()?.first().map(|deadline| deadline.0)
+        self.table.companion()?.first().map(|deadline| deadline.0)
     }
 }
 

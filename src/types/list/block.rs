@@ -7,11 +7,15 @@
 //!
 //! A pop only moves `head` or the end; room is made where it is needed by sliding or growing, at a cost that is spread over many
 //! pushes. A block does not know its limits: whoever pushes passes the capacity that growth should not exceed without need.
+//!
+//! A block that is sealed has another form (see [`super::sealed`]), until it is changed.
 
 use std::ops::Range;
 
 use crate::allocator::real_size;
 use crate::codec::{VARINT_MAX_LEN, put_bytes, varint_len};
+
+use super::sealed::Sealed;
 
 /// An end of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +45,13 @@ const KEPT_CAPACITY: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Block {
     buffer: Vec<u8>,
-    /// Where the first entry begins.
+    /// Where the first entry begins; or `SEALED`.
     head: u32,
     count: u32,
 }
+
+/// In place of a head: the buffer is that of a sealed block.
+const SEALED: u32 = u32::MAX;
 
 impl Block {
     #[inline]
@@ -52,10 +59,47 @@ impl Block {
         self.count as usize
     }
 
-    /// Bytes of all entries.
+    /// A sealed block of so many elements.
+    pub const fn sealed(buffer: Vec<u8>, count: usize) -> Self {
+        Self { buffer, head: SEALED, count: count as u32 }
+    }
+
+    #[inline]
+    pub const fn is_sealed(&self) -> bool {
+        self.head == SEALED
+    }
+
+    /// Bytes of all entries, as they are or will be once it is no longer sealed.
     #[inline]
     pub fn bytes(&self) -> usize {
+        if self.is_sealed() { Sealed::of(&self.buffer).measure(entry_len) } else { self.open_bytes() }
+    }
+
+    #[inline]
+    fn open_bytes(&self) -> usize {
         self.buffer.len() - self.head()
+    }
+
+    /// Bytes in use, in whichever form.
+    pub fn used_bytes(&self) -> usize {
+        if self.is_sealed() { self.buffer.len() } else { self.open_bytes() }
+    }
+
+    /// Makes it one that can be changed.
+    #[inline]
+    fn open(&mut self) {
+        if self.is_sealed() {
+            self.unseal();
+        }
+    }
+
+    #[cold]
+    fn unseal(&mut self) {
+        let sealed = std::mem::take(self);
+        let elements = Sealed::of(&sealed.buffer);
+        let bytes = elements.measure(entry_len);
+        self.make_room(Side::Right, bytes, bytes);
+        elements.for_each(|element| self.push(Side::Right, element, bytes));
     }
 
     pub const fn heap_bytes(&self) -> usize {
@@ -68,23 +112,44 @@ impl Block {
     }
 
     fn set_head(&mut self, head: usize) {
-        self.head = u32::try_from(head).expect("slack is less than a few times a block's limit");
+        assert!(head < SEALED as usize, "slack is less than a few times a block's limit");
+        self.head = head as u32;
     }
 
-    /// All entries.
+    /// All elements.
     #[inline]
-    pub fn packed(&self) -> Packed<'_> {
+    pub fn elements(&self) -> Elements<'_> {
+        if self.is_sealed() {
+            return Elements::Sealed(Sealed::of(&self.buffer));
+        }
+        Elements::Open(self.packed())
+    }
+
+    /// All entries of a block that is not sealed.
+    #[inline]
+    fn packed(&self) -> Packed<'_> {
         Packed { bytes: &self.buffer[self.head()..], count: self.count() }
     }
 
-    /// The entries of a range, which must lie within the block.
-    pub fn slice(&self, range: Range<usize>) -> Packed<'_> {
+    /// The elements of a range, which must lie within the block.
+    pub fn slice(&self, range: Range<usize>) -> Elements<'_> {
+        if self.is_sealed() {
+            let mut elements = Sealed::of(&self.buffer);
+            elements.skip_front(range.start);
+            elements.skip_back(self.count() - range.end);
+            return Elements::Sealed(elements);
+        }
         let (start, end) = (self.offset_of(range.start), self.offset_of(range.end));
-        Packed { bytes: &self.buffer[start..end], count: range.len() }
+        Elements::Open(Packed { bytes: &self.buffer[start..end], count: range.len() })
     }
 
     /// The element at an index below `count`.
     pub fn get(&self, index: usize) -> &[u8] {
+        if self.is_sealed() {
+            let mut elements = Sealed::of(&self.buffer);
+            elements.skip_front(index);
+            return elements.next().expect("the index is below the count");
+        }
         if index + 1 == self.count() {
             return entry_before(&self.buffer, self.buffer.len()).0;
         }
@@ -102,6 +167,7 @@ impl Block {
 
     #[inline]
     pub fn push(&mut self, side: Side, element: &[u8], limit: usize) {
+        self.open();
         let len = entry_len(element.len());
         self.make_room(side, len, limit);
         match side {
@@ -122,6 +188,7 @@ impl Block {
     /// Makes `len` bytes available at a side. The capacity exceeds `limit` only where the entries need it.
     #[inline]
     pub fn make_room(&mut self, side: Side, len: usize, limit: usize) {
+        self.open();
         let room = match side {
             Side::Left => self.head(),
             Side::Right => self.buffer.capacity() - self.buffer.len(),
@@ -133,7 +200,7 @@ impl Block {
 
     #[cold]
     fn make_more_room(&mut self, side: Side, len: usize, limit: usize) {
-        let (live, capacity) = (self.bytes(), self.buffer.capacity());
+        let (live, capacity) = (self.open_bytes(), self.buffer.capacity());
         let wanted = live + len;
         let grown = allocation_class(wanted).min(limit.max(wanted));
         let slack = capacity - live;
@@ -166,14 +233,17 @@ impl Block {
     /// Gives memory back once most of the buffer is unused.
     fn shrink_if_sparse(&mut self) {
         let capacity = self.buffer.capacity();
-        if capacity > KEPT_CAPACITY && self.bytes() < capacity / 4 {
-            self.move_to_new_buffer(allocation_class(self.bytes()), 0);
+        if capacity > KEPT_CAPACITY && self.open_bytes() < capacity / 4 {
+            self.move_to_new_buffer(allocation_class(self.open_bytes()), 0);
         }
     }
 
     /// Gives spare memory back: nothing will be pushed here soon.
     pub fn tighten(&mut self) {
-        let live = self.bytes();
+        if self.is_sealed() {
+            return;
+        }
+        let live = self.open_bytes();
         if self.buffer.capacity() - live > live / 8 {
             self.move_to_new_buffer(live, 0);
         }
@@ -186,6 +256,7 @@ impl Block {
             *self = Self::default();
             return;
         }
+        self.open();
         match side {
             Side::Left => {
                 let head = (0..count).fold(self.head(), |at, _| entry_at(&self.buffer, at).1);
@@ -203,6 +274,7 @@ impl Block {
 
     /// Adds an element before the one at `index`.
     pub fn insert(&mut self, index: usize, element: &[u8], limit: usize) {
+        self.open();
         let at = self.offset_of(index);
         self.splice(at..at, element, limit);
         self.count += 1;
@@ -210,6 +282,7 @@ impl Block {
 
     /// Puts an element in the place of the one at `index`.
     pub fn replace(&mut self, index: usize, element: &[u8], limit: usize) {
+        self.open();
         let start = self.offset_of(index);
         let end = entry_at(&self.buffer, start).1;
         self.splice(start..end, element, limit);
@@ -231,6 +304,7 @@ impl Block {
 
     /// Takes the elements from `index` on away, into a block of their own.
     pub fn split_off(&mut self, index: usize) -> Self {
+        self.open();
         let at = self.offset_of(index);
         let rest = Self { buffer: self.buffer[at..].to_vec(), head: 0, count: (self.count() - index) as u32 };
         self.buffer.truncate(at);
@@ -242,12 +316,19 @@ impl Block {
     /// Adds the elements of another block at the right.
     pub fn append(&mut self, other: &Self, limit: usize) {
         self.make_room(Side::Right, other.bytes(), limit);
+        if other.is_sealed() {
+            return other.elements().for_each(|element| self.push(Side::Right, element, limit));
+        }
         self.buffer.extend_from_slice(other.packed().bytes);
         self.count += other.count;
     }
 
     /// Removes elements equal to `element`, at most `most` of them, those nearest to `from` first. Returns their number.
     pub fn remove_equal(&mut self, element: &[u8], from: Side, most: usize) -> usize {
+        if self.is_sealed() && !self.elements().any(|other| other == element) {
+            return 0;
+        }
+        self.open();
         let len = entry_len(element.len());
         let mut found = smallvec::SmallVec::<[usize; 32]>::new();
         let mut rest = self.packed();
@@ -289,17 +370,46 @@ fn allocation_class(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
+/// Elements of a block from left to right, or from right to left.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Elements<'a> {
+    Open(Packed<'a>),
+    Sealed(Sealed<'a>),
+}
+
+impl Default for Elements<'_> {
+    fn default() -> Self {
+        Self::Open(Packed::default())
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Self::Open(packed) => packed.next(),
+            Self::Sealed(sealed) => sealed.next(),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Elements<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Open(packed) => packed.next_back(),
+            Self::Sealed(sealed) => sealed.next_back(),
+        }
+    }
+}
+
 /// Entries one behind the other, as they lie in a block.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Packed<'a> {
     bytes: &'a [u8],
     count: usize,
-}
-
-impl Packed<'_> {
-    pub const fn len(&self) -> usize {
-        self.count
-    }
 }
 
 impl<'a> Iterator for Packed<'a> {

@@ -1,4 +1,7 @@
 //! A long list: a deque of blocks, each within the limits (or one element that alone exceeds them), none empty.
+//!
+//! Blocks that pushes have left behind are sealed, where that makes them smaller. The last two at an end are not, so that pushes and
+//! pops that alternate there don't seal and open the same block again and again.
 
 use std::collections::{VecDeque, vec_deque};
 use std::ops::Range;
@@ -7,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::allocator::real_size;
 use crate::types::limits::LIST_MAX_LISTPACK_SIZE;
 
-use super::block::{Block, Packed, Side, entry_len};
+use super::block::{Block, Elements, Side, entry_len};
+use super::sealed;
 
 /// What a block may hold.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +124,7 @@ impl Blocks {
         let (first, start) = self.locate(range.start);
         let (last, end) = self.locate(range.end - 1);
         if first == last {
-            return Iter::of(self.deque[first].slice(start..end + 1));
+            return Iter::of(self.deque[first].slice(start..end + 1), range.len());
         }
         Iter {
             front: self.deque[first].slice(start..self.deque[first].count()),
@@ -142,6 +146,7 @@ impl Blocks {
                 return end.push(side, element, limits.bytes);
             }
             end.tighten();
+            self.seal_left_behind(side, limits);
         }
         let mut block = Block::default();
         let room = entry_len(element.len()).max(limits.first_capacity());
@@ -150,6 +155,51 @@ impl Blocks {
         match side {
             Side::Left => self.deque.push_front(block),
             Side::Right => self.deque.push_back(block),
+        }
+    }
+
+    /// Seals the second block at a side, which is about to become the third. What the one before it, sealed in its time, has room
+    /// for goes there, so that sealed blocks are full.
+    #[cold]
+    fn seal_left_behind(&mut self, side: Side, limits: Limits) {
+        let blocks = self.deque.len();
+        let (at, before) = match side {
+            Side::Left => (1, 2),
+            Side::Right => (blocks.wrapping_sub(2), blocks.wrapping_sub(3)),
+        };
+        let Some(block) = self.deque.get(at).filter(|block| !block.is_sealed()) else { return };
+        let (count, bytes) = sealed::fitting(block.elements(), limits);
+        if count < block.count() || bytes > block.bytes() / 16 * 15 {
+            return;
+        }
+        let room = |block: &&Block| block.is_sealed() && block.used_bytes() < limits.bytes / 16 * 15;
+        let before = self.deque.get(before).filter(room).map(|block| (before, block));
+        let mut elements: Vec<&[u8]> = Vec::new();
+        // Those that stand farther from the end first.
+        let joined = before.into_iter().map(|(_, block)| block).chain([block]);
+        joined.for_each(|block| match side {
+            Side::Left => elements.extend(block.elements().rev()),
+            Side::Right => elements.extend(block.elements()),
+        });
+        let (fitting, _) = sealed::fitting(elements.iter().copied(), limits);
+        let seal = |elements: &[&[u8]]| {
+            let mut elements = elements.to_vec();
+            if side == Side::Left {
+                elements.reverse();
+            }
+            Block::sealed(sealed::encode(&elements), elements.len())
+        };
+        let (first, rest) = (seal(&elements[..fitting]), &elements[fitting..]);
+        match before.map(|(before, _)| before) {
+            None => self.deque[at] = first,
+            Some(before) if rest.is_empty() => {
+                self.deque[before] = first;
+                self.deque.remove(at);
+            }
+            Some(before) => {
+                self.deque[at] = seal(rest);
+                self.deque[before] = first;
+            }
         }
     }
 
@@ -301,26 +351,32 @@ impl Blocks {
         assert_eq!(self.len, self.deque.iter().map(Block::count).sum::<usize>());
         for block in &self.deque {
             assert!(block.count() > 0);
-            assert_eq!(block.packed().count(), block.count());
+            assert_eq!(block.elements().count(), block.count());
             // What a short list may have been when it became long: lengths are not counted with the last elements pushed.
-            let bytes = block.bytes().saturating_sub(block.count() * 4);
-            assert!(block.count() == 1 || limits.admit(bytes, block.count()), "{}", block.bytes());
+            let bytes = block.used_bytes().saturating_sub(block.count() * 4);
+            assert!(block.count() == 1 || limits.admit(bytes, block.count()), "{}", block.used_bytes());
         }
+    }
+
+    /// How many blocks are sealed; for tests.
+    #[cfg(test)]
+    pub fn sealed(&self) -> usize {
+        self.deque.iter().filter(|block| block.is_sealed()).count()
     }
 }
 
 /// Elements from left to right, or from right to left.
 #[derive(Debug, Clone, Default)]
 pub struct Iter<'a> {
-    front: Packed<'a>,
+    front: Elements<'a>,
     middle: vec_deque::Iter<'a, Block>,
-    back: Packed<'a>,
+    back: Elements<'a>,
     len: usize,
 }
 
 impl<'a> Iter<'a> {
-    pub(super) fn of(packed: Packed<'a>) -> Self {
-        Self { len: packed.len(), front: packed, ..Self::default() }
+    pub(super) fn of(front: Elements<'a>, len: usize) -> Self {
+        Self { len, front, ..Self::default() }
     }
 }
 
@@ -335,7 +391,7 @@ impl<'a> Iterator for Iter<'a> {
                 return Some(element);
             }
             match self.middle.next() {
-                Some(block) => self.front = block.packed(),
+                Some(block) => self.front = block.elements(),
                 None => return self.back.next(),
             }
         }
@@ -355,7 +411,7 @@ impl DoubleEndedIterator for Iter<'_> {
                 return Some(element);
             }
             match self.middle.next_back() {
-                Some(block) => self.back = block.packed(),
+                Some(block) => self.back = block.elements(),
                 None => return self.front.next_back(),
             }
         }

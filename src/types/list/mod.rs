@@ -5,6 +5,7 @@ mod blocking;
 mod blocks;
 pub mod commands;
 mod op;
+mod sealed;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,13 @@ fn element() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Of few lengths, as the elements of many lists are.
+fn regular_element() -> impl Strategy<Value = Vec<u8>> {
+    (0u8..6, prop_oneof![20 => Just(10), 1 => Just(11), 1 => Just(300)])
+        .prop_map(|(byte, len)| vec![b'a' + byte; len])
+}
+
+fn step<E: Strategy<Value = Vec<u8>>>(element: fn() -> E) -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (any::<bool>(), proptest::collection::vec(element(), 1..40)).prop_map(|(l, e)| Step::Push(l, e)),
         8 => (any::<bool>(), element()).prop_map(|(l, e)| Step::Push(l, vec![e])),
@@ -157,7 +163,7 @@ proptest! {
 
     #[test]
     fn a_list_does_what_a_deque_does(
-        steps in proptest::collection::vec(step(), 1..60),
+        steps in proptest::collection::vec(step(element), 1..60),
         setting in prop_oneof![-5i64..0, 0i64..6],
     ) {
         let limits = Limits::of(setting);
@@ -168,6 +174,26 @@ proptest! {
         }
         assert_equal(&lists[1], &model, limits);
         assert_equal(&rebuilt(&lists[0]), &model, Limits::current());
+    }
+
+    #[test]
+    fn a_list_of_sealed_blocks_does_what_a_deque_does(
+        left in any::<bool>(),
+        many in proptest::collection::vec(regular_element(), 100..300),
+        steps in proptest::collection::vec(step(regular_element), 1..40),
+        count in prop_oneof![Just(usize::MAX), 15usize..30],
+    ) {
+        let limits = Limits { bytes: 320, count };
+        let (mut lists, mut model) = ([List::default(), List::default()], Model::new());
+        for element in many {
+            carry_out(&mut lists, &mut model, &Step::Push(left, vec![element]), limits);
+        }
+        assert_equal(&lists[0], &model, limits);
+        for step in &steps {
+            carry_out(&mut lists, &mut model, step, limits);
+            assert_equal(&lists[0], &model, limits);
+        }
+        assert_equal(&lists[1], &model, limits);
     }
 
     #[test]
@@ -408,5 +434,34 @@ mod commands {
         assert_eq!(rig.delivered(2).as_deref(), Some("$1\r\ny\r\n"));
         assert_eq!(rig.delivered(3).as_deref(), Some("*2\r\n$1\r\nm\r\n$1\r\ny\r\n"));
         assert_eq!(rig.run("LRANGE l 0 -1"), "*1\r\n$1\r\nz\r\n");
+    }
+}
+
+#[test]
+fn blocks_that_pushes_leave_behind_take_little_more_than_their_elements() {
+    for side in [Side::Left, Side::Right] {
+        let mut list = List::default();
+        for n in 0..100_000u32 {
+            let element = format!("element:{n:06}").into_bytes();
+            list.apply(&ListOp::Push { side, elements: Elements::one(&element) }).unwrap();
+        }
+        assert!(list.sealed_blocks() > 150, "{}", list.sealed_blocks());
+        let bytes = list.heap_bytes();
+        assert!(bytes < 1_440_000, "{bytes}");
+        let mut numbers: Vec<u32> =
+            list.iter().map(|e| std::str::from_utf8(&e[8..]).unwrap().parse().unwrap()).collect();
+        if side == Side::Left {
+            numbers.reverse();
+        }
+        assert!(numbers.into_iter().eq(0..100_000));
+        // Turns at an end open no block again and again.
+        let sealed = list.sealed_blocks();
+        for _ in 0..2000 {
+            list.apply(&ListOp::Push { side, elements: Elements::one(b"element:000000") }).unwrap();
+            list.apply(&ListOp::Pop { side, count: 1 }).unwrap();
+        }
+        assert!(list.sealed_blocks().abs_diff(sealed) <= 1);
+        list.apply(&ListOp::Pop { side, count: 99_000 }).unwrap();
+        assert_eq!((list.len(), list.get(500).map(<[u8]>::len)), (1000, Some(14)));
     }
 }

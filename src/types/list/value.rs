@@ -14,8 +14,9 @@ pub use super::blocks::Iter;
 use super::blocks::{Blocks, Limits};
 pub use super::op::{Elements, ListOp};
 
+/// Boxed to be as small as other collections.
 #[derive(Debug)]
-pub struct List(Shape);
+pub struct List(Box<Shape>);
 
 #[derive(Debug)]
 enum Shape {
@@ -30,14 +31,14 @@ const NO_ELEMENT: Misfit = Misfit("no such element");
 
 impl Default for List {
     fn default() -> Self {
-        Self(Shape::Short(Block::default()))
+        Self(Box::new(Shape::Short(Block::default())))
     }
 }
 
 impl List {
     #[inline]
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match &*self.0 {
             Shape::Short(block) => block.count(),
             Shape::Long(blocks) => blocks.len(),
         }
@@ -49,7 +50,7 @@ impl List {
 
     /// The element at an index from the left. Whole blocks are skipped, from the nearer end.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        (index < self.len()).then(|| match &self.0 {
+        (index < self.len()).then(|| match &*self.0 {
             Shape::Short(block) => block.get(index),
             Shape::Long(blocks) => blocks.get(index),
         })
@@ -72,8 +73,8 @@ impl List {
     pub fn range(&self, range: Range<usize>) -> Iter<'_> {
         let end = range.end.min(self.len());
         let range = range.start.min(end)..end;
-        match &self.0 {
-            Shape::Short(block) => Iter::of(block.slice(range)),
+        match &*self.0 {
+            Shape::Short(block) => Iter::of(block.slice(range.clone()), range.len()),
             Shape::Long(blocks) => blocks.range(range),
         }
     }
@@ -93,20 +94,20 @@ impl List {
 
     /// Makes the list long unless its block may take this much more.
     fn prepare_for(&mut self, more_bytes: usize, more_count: usize, limits: Limits) {
-        if let Shape::Short(block) = &mut self.0
+        if let Shape::Short(block) = &mut *self.0
             && !limits.admit(SHORT_OVERHEAD + block.bytes() + more_bytes, block.count() + more_count)
         {
-            self.0 = Shape::Long(Box::new(Blocks::of(std::mem::take(block))));
+            *self.0 = Shape::Long(Box::new(Blocks::of(std::mem::take(block))));
         }
     }
 
     /// Makes the list short if it has become so.
     #[inline]
     fn settle(&mut self, limits: Limits) {
-        if let Shape::Long(blocks) = &mut self.0
+        if let Shape::Long(blocks) = &mut *self.0
             && let Some(block) = blocks.take_only_block(limits.half())
         {
-            self.0 = Shape::Short(block);
+            *self.0 = Shape::Short(block);
         }
     }
 
@@ -114,7 +115,7 @@ impl List {
         let mut bytes = 0;
         elements.each(|element| bytes += element.len());
         self.prepare_for(bytes, elements.len(), limits);
-        match &mut self.0 {
+        match &mut *self.0 {
             Shape::Short(block) => {
                 block.make_room(side, bytes + 2 * elements.len(), limits.bytes);
                 elements.each(|element| block.push(side, element, limits.bytes));
@@ -125,7 +126,7 @@ impl List {
 
     #[inline]
     fn pop(&mut self, side: Side, count: usize) {
-        match &mut self.0 {
+        match &mut *self.0 {
             Shape::Short(block) => block.pop(side, count),
             Shape::Long(blocks) => blocks.pop(side, count),
         }
@@ -137,7 +138,7 @@ impl List {
             0 => usize::MAX,
             most => usize::try_from(most).unwrap_or(usize::MAX),
         };
-        let removed = match &mut self.0 {
+        let removed = match &mut *self.0 {
             Shape::Short(block) => block.remove_equal(element, from, most),
             Shape::Long(blocks) => blocks.remove_equal(element, from, most, limits),
         };
@@ -153,8 +154,16 @@ impl List {
 
     #[cfg(test)]
     pub(super) fn check(&self, limits: Limits) {
-        if let Shape::Long(blocks) = &self.0 {
+        if let Shape::Long(blocks) = &*self.0 {
             blocks.check(limits);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sealed_blocks(&self) -> usize {
+        match &*self.0 {
+            Shape::Short(_) => 0,
+            Shape::Long(blocks) => blocks.sealed(),
         }
     }
 
@@ -175,7 +184,7 @@ impl List {
             ListOp::Set { index, element } => {
                 let index = Self::within(index, len.checked_sub(1).ok_or(NO_ELEMENT)?)?;
                 self.prepare_for(element.len(), 0, limits);
-                match &mut self.0 {
+                match &mut *self.0 {
                     Shape::Short(block) => block.replace(index, element, limits.bytes),
                     Shape::Long(blocks) => blocks.set(index, element, limits),
                 }
@@ -183,7 +192,7 @@ impl List {
             ListOp::Insert { index, element } => {
                 let index = Self::within(index, len)?;
                 self.prepare_for(element.len(), 1, limits);
-                match &mut self.0 {
+                match &mut *self.0 {
                     Shape::Short(block) => block.insert(index, element, limits.bytes),
                     Shape::Long(blocks) => blocks.insert(index, element, limits),
                 }
@@ -230,16 +239,17 @@ impl Collection for List {
     }
 
     fn encoding(&self) -> &'static str {
-        match self.0 {
+        match *self.0 {
             Shape::Short(_) => "listpack",
             Shape::Long(_) => "quicklist",
         }
     }
 
     fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Shape::Short(block) => block.heap_bytes(),
-            Shape::Long(blocks) => real_size(size_of::<Blocks>()) + blocks.heap_bytes(),
-        }
+        real_size(size_of::<Shape>())
+            + match &*self.0 {
+                Shape::Short(block) => block.heap_bytes(),
+                Shape::Long(blocks) => real_size(size_of::<Blocks>()) + blocks.heap_bytes(),
+            }
     }
 }

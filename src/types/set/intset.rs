@@ -8,21 +8,15 @@
 //! width never shrinks again.
 
 use crate::types::packed;
+use crate::types::thin_bytes::ThinBytes;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Its note is the bytes of one integer, or 0 for 2.
+#[derive(Debug, Default)]
 pub struct IntSet {
-    bytes: Vec<u8>,
-    /// Bytes of one integer.
-    width: u8,
+    bytes: ThinBytes,
 }
 
-impl Default for IntSet {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), width: 2 }
-    }
-}
-
-const fn width_of(integer: i64) -> u8 {
+const fn width_of(integer: i64) -> usize {
     if integer as i16 as i64 == integer {
         2
     } else if integer as i32 as i64 == integer {
@@ -33,28 +27,30 @@ const fn width_of(integer: i64) -> u8 {
 }
 
 impl IntSet {
-    const fn width(&self) -> usize {
-        self.width as usize
+    #[inline]
+    fn width(&self) -> usize {
+        self.bytes.note().max(2)
     }
 
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.bytes.len() / self.width()
     }
 
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Bytes of heap memory.
-    pub const fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.heap_bytes()
     }
 
     /// The integer at a place in ascending order, which is below [`Self::len`].
     pub fn get(&self, index: usize) -> i64 {
         let whole = "a place below the length has a whole integer";
-        let bytes = &self.bytes[index * self.width()..];
-        match self.width {
+        let width = self.width();
+        let bytes = &self.bytes[index * width..];
+        match width {
             2 => i64::from(i16::from_le_bytes(*bytes.first_chunk().expect(whole))),
             4 => i64::from(i32::from_le_bytes(*bytes.first_chunk().expect(whole))),
             _ => i64::from_le_bytes(*bytes.first_chunk().expect(whole)),
@@ -82,27 +78,22 @@ impl IntSet {
     /// False if it is there already.
     pub fn insert(&mut self, integer: i64) -> bool {
         let Err(index) = self.search(integer) else { return false };
-        let width = width_of(integer).max(self.width);
-        if width > self.width {
+        let width = width_of(integer).max(self.width());
+        if width > self.width() {
             self.widen(width);
         }
-        let (width, end) = (self.width(), self.bytes.len());
-        if end + width > self.bytes.capacity() {
-            self.bytes.reserve_exact(packed::good_size(end + width) - end);
-        }
-        let at = index * width;
-        self.bytes.resize(end + width, 0);
+        let (end, at) = (self.bytes.len(), index * width);
+        self.bytes.resize(end + width);
         self.bytes.copy_within(at..end, at + width);
         self.bytes[at..at + width].copy_from_slice(&integer.to_le_bytes()[..width]);
         true
     }
 
-    fn widen(&mut self, width: u8) {
-        let mut wide = Vec::with_capacity(packed::good_size((self.len() + 1) * usize::from(width)));
-        self.iter().for_each(|integer| {
-            wide.extend_from_slice(&integer.to_le_bytes()[..usize::from(width)]);
-        });
-        *self = Self { bytes: wide, width };
+    fn widen(&mut self, width: usize) {
+        let mut wide = ThinBytes::with_capacity((self.len() + 1) * width);
+        wide.set_note(width);
+        self.iter().for_each(|integer| wide.extend_from_slice(&integer.to_le_bytes()[..width]));
+        self.bytes = wide;
     }
 
     /// False if it is not there.
@@ -111,9 +102,8 @@ impl IntSet {
         let (width, at) = (self.width(), index * self.width());
         self.bytes.copy_within(at + width.., at);
         self.bytes.truncate(self.bytes.len() - width);
-        let size = packed::good_size(self.bytes.len());
-        if size <= self.bytes.capacity() / 2 {
-            self.bytes.shrink_to(size);
+        if packed::good_size(self.bytes.len()) <= self.bytes.capacity() / 2 {
+            self.bytes.shrink_to(0);
         }
         true
     }
@@ -166,10 +156,10 @@ mod tests {
     fn integers_take_as_many_bytes_as_the_widest() {
         let mut array = IntSet::default();
         (0..8).for_each(|n| assert!(array.insert(n)));
-        assert_eq!(array.heap_bytes(), 16);
+        assert_eq!(array.heap_bytes(), 32);
         array.insert(40_000);
-        assert_eq!(array.heap_bytes(), 48);
+        assert_eq!(array.heap_bytes(), 64);
         array.insert(1 << 40);
-        assert_eq!(array.heap_bytes(), 80);
+        assert_eq!(array.heap_bytes(), 96);
     }
 }

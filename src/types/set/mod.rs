@@ -4,7 +4,6 @@ mod algebra;
 pub mod commands;
 mod copied;
 mod intset;
-mod member;
 pub mod op;
 mod random;
 mod table;

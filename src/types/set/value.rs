@@ -10,14 +10,14 @@ use crate::resp::number::{I64_TEXT_LEN_MAX, parse_i64};
 use crate::types::limits::{self, SET_MAX_INTSET_ENTRIES, SET_MAX_LISTPACK_ENTRIES, SET_MAX_LISTPACK_VALUE};
 use crate::types::member_table::MemberTable;
 use crate::types::strings::Strings;
+use crate::types::text::Integer;
 use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 use super::copied::in_ops;
 use super::intset::IntSet;
-use super::member::Integer;
 
-pub use super::member::Member;
 pub use super::op::SetOp;
+pub use crate::types::text::Text as Member;
 
 /// Integers that one op of [`Set::rebuild`] holds.
 const INTEGERS_PER_OP: usize = REBUILD_BYTES / (I64_TEXT_LEN_MAX + 1);
@@ -57,14 +57,14 @@ impl Set {
         }
     }
 
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match &self.0 {
             Members::Integers(integers) => integers.len(),
             Members::Strings(table) => table.len(),
         }
     }
 
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -105,7 +105,7 @@ impl Set {
     }
 
     /// Whether the members are so many that drawing a few one by one is cheaper than walking over all.
-    pub const fn is_spread(&self) -> bool {
+    pub fn is_spread(&self) -> bool {
         match &self.0 {
             Members::Integers(_) => false,
             Members::Strings(table) => table.is_spread(),

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::types::member_table::MemberTable;
+use crate::types::member_table;
 
 use super::leaf::{Bound, Leaf, NO_LEAF};
 use super::member_index::MemberIndex;
@@ -18,7 +18,7 @@ pub struct NewRow<'a> {
 /// Low half of a member's hash.
 #[inline]
 pub fn hash_of(member: &[u8]) -> u32 {
-    MemberTable::<1>::hash_of(member) as u32
+    member_table::hash_of(member) as u32
 }
 
 /// The bits of a hash that pages of the index are named by last.

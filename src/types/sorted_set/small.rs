@@ -7,18 +7,26 @@
 use smallvec::SmallVec;
 
 use crate::codec::VARINT_MAX_LEN;
-use crate::types::packed::{Item, Packed};
+use crate::types::packed::{self, Item, Packed};
+use crate::types::small_or::Word;
 
 use super::leaf::Bound;
 
 /// Integers below this distance from 0 take up to seven bytes.
 const INTEGER_MAX: f64 = (1u64 << 48) as f64;
 
+#[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct Small {
+    /// With the number of rows as its count.
     rows: Packed,
-    len: usize,
 }
+
+// `repr(transparent)`, as that asks.
+unsafe impl Word for Small {}
+
+/// Most rows of a small set, whatever the limits say.
+pub const ROWS_MAX: usize = packed::COUNT_MAX;
 
 type ScoreBytes = SmallVec<[u8; VARINT_MAX_LEN]>;
 
@@ -56,8 +64,13 @@ fn decode(item: Item<'_>) -> (f64, &[u8]) {
 }
 
 impl Small {
-    pub const fn len(&self) -> usize {
-        self.len
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.rows.count()
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.rows.set_count(len);
     }
 
     /// Rank, row and score of a member.
@@ -112,11 +125,11 @@ impl Small {
         if let Some((_, item, _)) = self.find(member) {
             let range = item.at..item.end;
             self.rows.remove(range);
-            self.len -= 1;
+            self.set_len(self.len() - 1);
         }
         let at = self.offset_of(&Bound::at_row(score, member));
         self.rows.replace(at..at, &[&bytes, member], is_integer);
-        self.len += 1;
+        self.set_len(self.len() + 1);
     }
 
     /// False if it is not there.
@@ -124,7 +137,7 @@ impl Small {
         let Some((_, item, _)) = self.find(member) else { return false };
         let range = item.at..item.end;
         self.rows.remove(range);
-        self.len -= 1;
+        self.set_len(self.len() - 1);
         true
     }
 
@@ -133,10 +146,10 @@ impl Small {
         let offset = |rank| self.rows.iter().nth(rank).map_or(self.rows.end(), |item| item.at);
         let range = offset(ranks.start)..offset(ranks.end);
         self.rows.remove(range);
-        self.len -= ranks.len();
+        self.set_len(self.len() - ranks.len());
     }
 
-    pub const fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         self.rows.heap_bytes()
     }
 }

@@ -7,51 +7,40 @@
 use std::ops::Range;
 
 use crate::types::limits::{self, ZSET_MAX_LISTPACK_ENTRIES, ZSET_MAX_LISTPACK_VALUE};
+use crate::types::small_or::{SmallOr, Which};
 use crate::types::{Collection, Misfit, REBUILD_BYTES};
 
 use super::large::{self, Large};
 use super::leaf::Bound;
-use super::small::Small;
+use super::small::{self, Small};
 
 pub use super::op::{Rows, SortedSetOp};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(clippy::len_without_is_empty, reason = "it is `Collection::is_empty`")]
-pub struct SortedSet(Shape);
-
-#[derive(Debug)]
-enum Shape {
-    Small(Small),
-    Large(Box<Large>),
-}
-
-impl Default for SortedSet {
-    fn default() -> Self {
-        Self(Shape::Small(Small::default()))
-    }
-}
+pub struct SortedSet(SmallOr<Small, Large>);
 
 /// What readers ask. Ranks count from 0, the lowest score.
 impl SortedSet {
-    pub const fn len(&self) -> usize {
-        match &self.0 {
-            Shape::Small(small) => small.len(),
-            Shape::Large(large) => large.len(),
+    pub fn len(&self) -> usize {
+        match self.0.get() {
+            Which::Small(small) => small.len(),
+            Which::Large(large) => large.len(),
         }
     }
 
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match &self.0 {
-            Shape::Small(small) => small.score(member),
-            Shape::Large(large) => large.score(member),
+        match self.0.get() {
+            Which::Small(small) => small.score(member),
+            Which::Large(large) => large.score(member),
         }
     }
 
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
-        match &self.0 {
-            Shape::Small(small) => small.rank(member),
-            Shape::Large(large) => large.rank(member),
+        match self.0.get() {
+            Which::Small(small) => small.rank(member),
+            Which::Large(large) => large.rank(member),
         }
     }
 
@@ -63,9 +52,9 @@ impl SortedSet {
     /// Members by ascending rank; the range lies within `0..len`.
     pub fn range(&self, ranks: Range<usize>) -> impl DoubleEndedIterator<Item = (f64, &[u8])> {
         assert!(ranks.start <= ranks.end && ranks.end <= self.len(), "a range within the length");
-        match &self.0 {
-            Shape::Small(small) => Walk::Small { small, offsets: small.offsets(ranks).into_iter() },
-            Shape::Large(large) => Walk::Large(large.range(ranks)),
+        match self.0.get() {
+            Which::Small(small) => Walk::Small { small, offsets: small.offsets(ranks).into_iter() },
+            Which::Large(large) => Walk::Large(large.range(ranks)),
         }
     }
 
@@ -76,12 +65,12 @@ impl SortedSet {
 
     /// Where all scores are equal: number of members that come before `member`, or also are it.
     pub fn count_before(&self, member: &[u8], or_equal: bool) -> usize {
-        match &self.0 {
-            Shape::Small(small) => {
+        match self.0.get() {
+            Which::Small(small) => {
                 let bound = Bound { score: 0.0, member: Some(member), or_equal };
                 small.rows().position(|(_, other)| !bound.is_behind(other)).unwrap_or(small.len())
             }
-            Shape::Large(_) => {
+            Which::Large(_) => {
                 let score = self.at(0).map_or(0.0, |row| row.0);
                 self.count(&Bound { score, member: Some(member), or_equal })
             }
@@ -89,12 +78,12 @@ impl SortedSet {
     }
 
     fn count(&self, bound: &Bound<'_>) -> usize {
-        match &self.0 {
-            Shape::Small(small) => small
+        match self.0.get() {
+            Which::Small(small) => small
                 .rows()
                 .position(|(score, member)| !bound.is_behind_row(score, member))
                 .unwrap_or(small.len()),
-            Shape::Large(large) => large.count_before(bound),
+            Which::Large(large) => large.count_before(bound),
         }
     }
 
@@ -107,12 +96,12 @@ impl SortedSet {
     /// Members that are there from beginning to end are visited, however the set and their scores change in between. A small
     /// set is visited as a whole, in order; a large one in no order that callers could use.
     pub fn scan<'a>(&'a self, from: u64, visit: &mut dyn FnMut(f64, &'a [u8])) -> Option<u64> {
-        match &self.0 {
-            Shape::Small(small) => {
+        match self.0.get() {
+            Which::Small(small) => {
                 small.rows().for_each(|(score, member)| visit(score, member));
                 None
             }
-            Shape::Large(large) => large.scan(from, visit),
+            Which::Large(large) => large.scan(from, visit),
         }
     }
 }
@@ -121,25 +110,25 @@ impl SortedSet {
     fn set(&mut self, score: f64, member: &[u8]) {
         // Makes 0 of -0.
         let score = score + 0.0;
-        if let Shape::Small(small) = &self.0 {
+        if let Which::Small(small) = self.0.get() {
             let too_long = member.len() > limits::get(&ZSET_MAX_LISTPACK_VALUE);
-            let too_many = small.len() >= limits::get(&ZSET_MAX_LISTPACK_ENTRIES);
+            let too_many = small.len() >= limits::get(&ZSET_MAX_LISTPACK_ENTRIES).min(small::ROWS_MAX);
             if (too_long || too_many) && small.score(member).is_none() {
                 let mut large = Large::default();
                 small.rows().for_each(|(score, member)| large.set(score, member));
-                self.0 = Shape::Large(Box::new(large));
+                self.0 = SmallOr::large(large);
             }
         }
-        match &mut self.0 {
-            Shape::Small(small) => small.set(score, member),
-            Shape::Large(large) => large.set(score, member),
+        match self.0.get_mut() {
+            Which::Small(small) => small.set(score, member),
+            Which::Large(large) => large.set(score, member),
         }
     }
 
     fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.0 {
-            Shape::Small(small) => small.remove(member),
-            Shape::Large(large) => large.remove(member),
+        match self.0.get_mut() {
+            Which::Small(small) => small.remove(member),
+            Which::Large(large) => large.remove(member),
         }
     }
 }
@@ -176,9 +165,9 @@ impl Collection for SortedSet {
                 let end = start.checked_add(len).filter(|&end| end <= self.len() as u64);
                 let end = end.ok_or(Misfit("a rank over the last"))?;
                 let ranks = start as usize..end as usize;
-                match &mut self.0 {
-                    Shape::Small(small) => small.remove_range(ranks),
-                    Shape::Large(large) => large.remove_range(ranks),
+                match self.0.get_mut() {
+                    Which::Small(small) => small.remove_range(ranks),
+                    Which::Large(large) => large.remove_range(ranks),
                 }
             }
         }
@@ -207,16 +196,16 @@ impl Collection for SortedSet {
     }
 
     fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Shape::Small(_) => "listpack",
-            Shape::Large(_) => "skiplist",
+        match self.0.get() {
+            Which::Small(_) => "listpack",
+            Which::Large(_) => "skiplist",
         }
     }
 
     fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Shape::Small(small) => small.heap_bytes(),
-            Shape::Large(large) => large.heap_bytes(),
+        match self.0.get() {
+            Which::Small(small) => small.heap_bytes(),
+            Which::Large(large) => large.heap_bytes(),
         }
     }
 }

@@ -51,7 +51,7 @@ fn contents(set: &SortedSet) -> Vec<(f64, Vec<u8>)> {
 }
 
 fn check_shape(set: &SortedSet) {
-    if let Shape::Large(large) = &set.0 {
+    if let Which::Large(large) = set.0.get() {
         large.check();
     }
 }
@@ -365,7 +365,7 @@ fn rows_that_come_in_order_fill_their_leaves() {
     let mut set = SortedSet::default();
     (0..20_000u32).for_each(|n| put(&mut set, f64::from(n), &n.to_be_bytes()));
     check_shape(&set);
-    let Shape::Large(large) = &set.0 else { panic!("it is large") };
+    let Which::Large(large) = set.0.get() else { panic!("it is large") };
     assert!(large.leaves() <= 20_000 / 64 + 4, "{} leaves", large.leaves());
 }
 

@@ -56,6 +56,22 @@ pub enum StreamOp<'a> {
     Acknowledge { group: &'a [u8], ids: Ids<'a> },
 }
 
+impl StreamOp<'_> {
+    /// Whether it leaves the entries and the stream's own numbers as they are.
+    pub const fn is_of_a_group(&self) -> bool {
+        match self {
+            Self::Add { .. } | Self::Trim { .. } | Self::Delete { .. } | Self::Reset { .. } => false,
+            Self::SetGroup { .. }
+            | Self::RemoveGroup { .. }
+            | Self::SetConsumer { .. }
+            | Self::RemoveConsumer { .. }
+            | Self::Deliver { .. }
+            | Self::Assign { .. }
+            | Self::Acknowledge { .. } => true,
+        }
+    }
+}
+
 /// Ids in ascending order, without a copy from where they come: a slice, or a record.
 #[derive(Clone, Copy)]
 pub struct Ids<'a>(IdSource<'a>);

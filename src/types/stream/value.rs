@@ -2,14 +2,20 @@
 //!
 //! Unlike other collections a stream may be empty: it still knows its last id and its groups.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::allocator::real_size;
-use crate::types::{Collection, Misfit};
+use smallvec::SmallVec;
 
+use crate::allocator::real_size;
+use crate::types::text::Text;
+use crate::types::{Collection, CollectionOp, Misfit};
+
+use super::blocks::{Blocks, Range};
 use super::group::Group;
 
+pub use super::entry::{Entry, EntryStrings};
 pub use super::id::StreamId;
 pub use super::op::{Ids, PendingRow, Pendings, StreamOp};
 
@@ -18,25 +24,11 @@ const PENDINGS_PER_OP: usize = 2000;
 
 #[derive(Debug, Default)]
 pub struct Stream {
-    entries: BTreeMap<StreamId, Box<[Box<[u8]>]>>,
+    entries: Blocks,
     last_id: StreamId,
     max_deleted_id: StreamId,
     entries_added: u64,
     groups: BTreeMap<Box<[u8]>, Group>,
-}
-
-/// An entry as readers see it.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    pub id: StreamId,
-    strings: &'a [Box<[u8]>],
-}
-
-impl<'a> Entry<'a> {
-    /// Names and values in turn.
-    pub fn strings(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        self.strings.iter().map(|string| &**string)
-    }
 }
 
 /// What readers ask.
@@ -52,7 +44,22 @@ impl Stream {
 
     /// Of the first entry; 0-0 if there is none.
     pub fn first_id(&self) -> StreamId {
-        self.entries.keys().next().copied().unwrap_or_default()
+        self.entries.first_id().unwrap_or_default()
+    }
+
+    /// Of the last entry that is there.
+    pub fn last_entry_id(&self) -> Option<StreamId> {
+        self.entries.last_id()
+    }
+
+    /// Whether there are entries behind an id: what a group has yet to read, if it is the group's last one.
+    pub fn has_entries_behind(&self, id: StreamId) -> bool {
+        self.last_entry_id().is_some_and(|last| last > id)
+    }
+
+    /// Of how many blocks the entries are made: Redis' nodes.
+    pub fn blocks(&self) -> usize {
+        self.entries.count()
     }
 
     pub const fn max_deleted_id(&self) -> StreamId {
@@ -65,67 +72,40 @@ impl Stream {
     }
 
     /// Entries in ascending order of ids. An empty range is none.
-    pub fn range(&self, ids: RangeInclusive<StreamId>) -> impl DoubleEndedIterator<Item = Entry<'_>> {
-        let ids = (!ids.is_empty()).then_some(ids);
-        ids.into_iter()
-            .flat_map(|ids| self.entries.range(ids))
-            .map(|(id, strings)| Entry { id: *id, strings })
+    pub fn range(&self, ids: RangeInclusive<StreamId>) -> Range<'_> {
+        self.entries.range(ids)
+    }
+
+    /// Whether there is an entry behind an id.
+    pub fn has_behind(&self, id: StreamId) -> bool {
+        let from = id.next().filter(|from| *from <= self.last_id);
+        from.is_some_and(|from| self.range(from..=StreamId::MAX).next().is_some())
     }
 
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
-        self.entries.get(&id).map(|strings| Entry { id, strings })
+        self.entries.get(id)
     }
 
     /// Entries from the head on that XTRIM with MAXLEN or MINID removes: those too many for `max_len`, or below `min_id`. With `limit`
     /// (`~`) only whole blocks, and no more entries than that unless it is 0.
     pub fn excess(&self, keep: Keep, limit: Option<u64>) -> u64 {
-        let all = match keep {
-            Keep::Len(max) => (self.length() as u64).saturating_sub(max),
-            Keep::From(id) => self.entries.range(..id).count() as u64,
-        };
-        match limit {
-            None => all,
-            Some(_) => 0,
-        }
+        self.entries.excess(keep, limit)
+    }
+
+    fn counts(&self) -> Counts {
+        let Self { last_id, max_deleted_id, entries_added, .. } = *self;
+        let (first_id, length) = (self.first_id(), self.length() as u64);
+        Counts { length, first_id, last_id, max_deleted_id, entries_added }
     }
 
     /// Of a group that is created at, or set to, this id: how many entries it has read then, if that can be known.
     pub fn entries_up_to(&self, id: StreamId) -> Option<u64> {
-        if self.entries_added == 0 {
-            return Some(0);
-        }
-        if (self.entries.is_empty() && id <= self.last_id) || id == self.last_id {
-            return Some(self.entries_added);
-        }
-        if id > self.last_id || (id != StreamId::MIN && id < self.max_deleted_id) {
-            return None;
-        }
-        let first = self.first_id();
-        if self.max_deleted_id != StreamId::MIN && self.max_deleted_id >= first {
-            return None;
-        }
-        let before = self.entries_added - self.length() as u64;
-        match id.cmp(&first) {
-            std::cmp::Ordering::Less => Some(before),
-            std::cmp::Ordering::Equal => Some(before + 1),
-            std::cmp::Ordering::Greater => None,
-        }
+        self.counts().entries_up_to(id)
     }
 
-    fn has_deletions_from(&self, id: StreamId) -> bool {
-        !self.entries.is_empty() && self.max_deleted_id != StreamId::MIN && id <= self.max_deleted_id
-    }
-
-    /// How many entries a group has yet to read, if that can be known.
-    pub fn lag(&self, group: &Group) -> Option<u64> {
-        if self.entries_added == 0 {
-            return Some(0);
-        }
-        let read = match group.entries_read {
-            Some(read) if !self.has_deletions_from(group.last_id) => Some(read),
-            _ => self.entries_up_to(group.last_id),
-        };
-        read.map(|read| self.entries_added.saturating_sub(read))
+    /// How many entries a group has yet to read, if that can be known: less than 0 if it was said to have read more than there were.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
+        self.counts().lag(group.last_id(), group.entries_read())
     }
 
     /// In ascending order of names.
@@ -147,26 +127,89 @@ pub enum Keep {
     From(StreamId),
 }
 
+/// What is known of a stream's entries without a look at them.
+struct Counts {
+    length: u64,
+    first_id: StreamId,
+    last_id: StreamId,
+    max_deleted_id: StreamId,
+    entries_added: u64,
+}
+
+impl Counts {
+    fn entries_up_to(&self, id: StreamId) -> Option<u64> {
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        if (self.length == 0 && id <= self.last_id) || id == self.last_id {
+            return Some(self.entries_added);
+        }
+        if id > self.last_id || (id != StreamId::MIN && id < self.max_deleted_id) {
+            return None;
+        }
+        if self.max_deleted_id != StreamId::MIN && self.max_deleted_id >= self.first_id {
+            return None;
+        }
+        let before = self.entries_added.saturating_sub(self.length);
+        match id.cmp(&self.first_id) {
+            Ordering::Less => Some(before),
+            Ordering::Equal => Some(before.saturating_add(1)),
+            Ordering::Greater => None,
+        }
+    }
+
+    fn has_deletions_from(&self, id: StreamId) -> bool {
+        self.length > 0 && self.max_deleted_id != StreamId::MIN && id <= self.max_deleted_id
+    }
+
+    fn lag(&self, last_id: StreamId, entries_read: Option<u64>) -> Option<i64> {
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        if last_id < self.first_id && self.max_deleted_id < self.first_id {
+            return Some(self.length as i64);
+        }
+        let read = match entries_read {
+            Some(read) if !self.has_deletions_from(last_id) => Some(read),
+            _ => self.entries_up_to(last_id),
+        };
+        read.map(|read| self.entries_added.wrapping_sub(read) as i64)
+    }
+
+    /// What a group has read that stood at an id and goes on to the next entry.
+    fn read_on(&self, last_id: StreamId, entries_read: Option<u64>, to: StreamId) -> Option<u64> {
+        match entries_read {
+            Some(read) if !self.has_deletions_from(last_id) && last_id >= self.first_id => {
+                Some(read.saturating_add(1))
+            }
+            _ if self.entries_added > 0 => self.entries_up_to(to),
+            read => read,
+        }
+    }
+}
+
 const NO_GROUP: Misfit = Misfit("no such group");
 const NO_CONSUMER: Misfit = Misfit("no such consumer");
 const NO_ENTRY: Misfit = Misfit("no such entry");
 
 /// Changes. Each checks before anything changes.
 impl Stream {
-    fn remove(&mut self, id: StreamId, forget: bool) {
-        self.entries.remove(&id);
-        self.max_deleted_id = self.max_deleted_id.max(id);
-        if forget {
-            self.groups.values_mut().for_each(|group| _ = group.forget(id));
-        }
+    fn trim(&mut self, count: u64, forget: bool) -> Result<(), Misfit> {
+        let count =
+            usize::try_from(count).ok().filter(|count| *count <= self.entries.len()).ok_or(NO_ENTRY)?;
+        let groups = &mut self.groups;
+        let mut forgotten = |id| groups.values_mut().for_each(|group| _ = group.forget(id));
+        self.entries.trim(count, if forget { Some(&mut forgotten) } else { None });
+        Ok(())
     }
 
-    fn trim(&mut self, count: u64, forget: bool) -> Result<(), Misfit> {
-        if count > self.entries.len() as u64 {
+    fn delete(&mut self, ids: Ids<'_>, forget: bool) -> Result<(), Misfit> {
+        if ids.iter().any(|id| self.get(id).is_none()) {
             return Err(NO_ENTRY);
         }
-        for _ in 0..count {
-            let (id, _) = self.entries.pop_first().ok_or(NO_ENTRY)?;
+        self.entries.remove(ids.iter());
+        for id in ids.iter() {
+            self.max_deleted_id = self.max_deleted_id.max(id);
             if forget {
                 self.groups.values_mut().for_each(|group| _ = group.forget(id));
             }
@@ -182,35 +225,21 @@ impl Stream {
         count: u64,
         pend: bool,
     ) -> Result<(), Misfit> {
-        let last_id = self.groups.get(group).ok_or(NO_GROUP)?.last_id;
-        let from = last_id.next().ok_or(NO_ENTRY)?;
-        let ids: Vec<StreamId> = self
-            .entries
-            .range(from..)
-            .map(|(id, _)| *id)
-            .take(usize::try_from(count).unwrap_or(usize::MAX))
-            .collect();
-        if ids.len() as u64 != count {
+        let counts = self.counts();
+        let group = self.groups.get_mut(group).ok_or(NO_GROUP)?;
+        let from = group.last_id.next().ok_or(NO_ENTRY)?;
+        let count = usize::try_from(count).map_err(|_| NO_ENTRY)?;
+        let next = self.entries.range(from..=StreamId::MAX).take(count);
+        if next.clone().count() != count {
             return Err(NO_ENTRY);
         }
-        let (mut last_id, mut read) = (last_id, self.groups.get(group).ok_or(NO_GROUP)?.entries_read);
-        for id in &ids {
-            read = match read {
-                Some(read) if !self.has_deletions_from(last_id) && last_id >= self.first_id() => {
-                    Some(read + 1)
-                }
-                _ if self.entries_added > 0 => self.entries_up_to(*id),
-                read => read,
-            };
-            last_id = *id;
-        }
-        let group = self.groups.get_mut(group).ok_or(NO_GROUP)?;
-        (group.last_id, group.entries_read) = (last_id, read);
-        let (name, consumer) = group.consumer_or_new(consumer);
-        (consumer.seen_ms, consumer.active_ms) = (at_ms, Some(at_ms));
-        if pend {
-            for id in ids {
-                group.assign(&name, PendingRow { id, delivered_ms: at_ms, deliveries: 1 });
+        let number = group.number_or_new(consumer);
+        group.set_active(number, at_ms);
+        for Entry { id, .. } in next {
+            group.entries_read = counts.read_on(group.last_id, group.entries_read, id);
+            group.last_id = id;
+            if pend {
+                group.assign(number, PendingRow { id, delivered_ms: at_ms, deliveries: 1 });
             }
         }
         Ok(())
@@ -220,7 +249,8 @@ impl Stream {
         let group = self.groups.get_mut(name).ok_or(NO_GROUP)?;
         match *op {
             StreamOp::SetConsumer { consumer, seen_ms, active_ms, .. } => {
-                let (_, consumer) = group.consumer_or_new(consumer);
+                let number = group.number_or_new(consumer);
+                let consumer = group.numbered_mut(number);
                 (consumer.seen_ms, consumer.active_ms) = (seen_ms, active_ms);
             }
             StreamOp::RemoveConsumer { consumer, .. } => {
@@ -230,11 +260,11 @@ impl Stream {
                 if at_ms.is_none() && group.consumer(consumer).is_none() {
                     return Err(NO_CONSUMER);
                 }
-                let (name, consumer) = group.consumer_or_new(consumer);
+                let number = group.number_or_new(consumer);
                 if let Some(at_ms) = at_ms {
-                    (consumer.seen_ms, consumer.active_ms) = (at_ms, Some(at_ms));
+                    group.set_active(number, at_ms);
                 }
-                rows.iter().for_each(|row| group.assign(&name, row));
+                rows.iter().for_each(|row| group.assign(number, row));
             }
             StreamOp::Acknowledge { ids, .. } => {
                 if ids.iter().any(|id| group.pending_at(id).is_none()) {
@@ -257,19 +287,14 @@ impl Collection for Stream {
                 if id <= self.last_id || fields.is_empty() || !fields.len().is_multiple_of(2) {
                     return Err(Misfit("an entry that no stream can have"));
                 }
-                self.entries.insert(id, fields.iter().map(Box::from).collect());
+                self.entries.push(id, fields);
                 self.last_id = id;
-                self.entries_added += 1;
+                self.entries_added = self.entries_added.saturating_add(1);
             }
             StreamOp::Trim { count, forget } => return self.trim(count, forget),
-            StreamOp::Delete { ids, forget } => {
-                if ids.iter().any(|id| !self.entries.contains_key(&id)) {
-                    return Err(NO_ENTRY);
-                }
-                ids.iter().for_each(|id| self.remove(id, forget));
-            }
+            StreamOp::Delete { ids, forget } => return self.delete(ids, forget),
             StreamOp::Reset { last_id, max_deleted_id, entries_added } => {
-                if self.entries.keys().next_back().is_some_and(|id| *id > last_id)
+                if self.last_entry_id().is_some_and(|id| id > last_id)
                     || (self.entries.len() as u64) > entries_added
                 {
                     return Err(Misfit("numbers below those of the entries"));
@@ -301,8 +326,9 @@ impl Collection for Stream {
 
     fn rebuild(&self, emit: &mut dyn FnMut(StreamOp<'_>)) {
         for entry in self.range(StreamId::MIN..=StreamId::MAX) {
-            let strings: Vec<&[u8]> = entry.strings().collect();
-            emit(StreamOp::Add { id: entry.id, fields: (&strings).into() });
+            let texts: SmallVec<[Text<'_>; 8]> = entry.strings().collect();
+            let strings: SmallVec<[&[u8]; 8]> = texts.iter().map(|text| &**text).collect();
+            emit(StreamOp::Add { id: entry.id, fields: strings[..].into() });
         }
         let Self { last_id, max_deleted_id, entries_added, .. } = *self;
         emit(StreamOp::Reset { last_id, max_deleted_id, entries_added });
@@ -326,13 +352,31 @@ impl Collection for Stream {
     }
 
     fn heap_bytes(&self) -> usize {
-        let entries: usize = self
-            .entries
-            .values()
-            .map(|strings| 40 + strings.iter().map(|string| 16 + real_size(string.len())).sum::<usize>())
-            .sum();
+        const GROUP: usize = size_of::<(Box<[u8]>, Group)>();
         let groups: usize =
-            self.groups.iter().map(|(name, group)| 200 + real_size(name.len()) + group.heap_bytes()).sum();
-        entries + groups
+            self.groups.iter().map(|(name, group)| GROUP + real_size(name.len()) + group.heap_bytes()).sum();
+        self.entries.heap_bytes() + groups
     }
 }
+
+/// Equal if the ops that rebuild them are: all that can be seen, but not how the entries lie in blocks.
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        self.ops() == other.ops()
+    }
+}
+
+impl Stream {
+    fn ops(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.rebuild(&mut |op| {
+            bytes.push(op.code());
+            op.encode(&mut bytes);
+        });
+        bytes
+    }
+}
+
+#[cfg(test)]
+#[path = "value_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 //   connect() -> connection, close(connection), isBroken(error)
 //   call: get set setEx del unlink ttl pExpireTime incrWithLimit hSet hGetAll expire mGet scan lPush rPush brPop blMove
 //         lRem lRange exists transfer flushAll slide zAdd zIncrBy zRevRank zRevRange(top, [member, score]s) zRangeByScore
-//         moveDue bzPopMin
+//         moveDue bzPopMin xAdd xGroupCreate xReadGroup xRead xAck xRange xPending([id, consumer, deliveries]s) xAutoClaim xLag xLastId feed
+//         (messages are [id, { field: value }]s)
 //
 // A command is acknowledged, refused before it was sent, or of unknown outcome because the connection broke.
 
@@ -319,6 +320,107 @@ async function leaderboard(adapter) {
   await adapter.close(connection);
 }
 
+// A stream, a group and its workers; what they leave behind is claimed and worked on by another one.
+async function streamQueue(adapter, redis) {
+  await adapter.xGroupCreate(redis, 'jobs', 'workers', '0');
+  const added = new Map(); // job -> id
+  const attempted = new Set();
+  const seen = new Map();
+  const acknowledged = new Set();
+  const maybeAcknowledged = new Set();
+  const produce = async (connection, worker, n) => {
+    const job = `job-${worker}-${n}`;
+    attempted.add(job);
+    added.set(job, await adapter.xAdd(connection, 'jobs', { job, payload: 'x'.repeat(n % 60) }));
+  };
+  const consume = async (connection, worker) => {
+    const messages = await adapter.xReadGroup(connection, 'jobs', 'workers', `worker-${worker}`, 5, 200);
+    for (const [id, { job }] of messages) {
+      check(!seen.has(id), `${id} was delivered twice`);
+      seen.set(id, job);
+    }
+    // Every fourth is never finished.
+    const done = messages.filter(([, { job }]) => Number(job.split('-')[2]) % 4).map(([id]) => id);
+    if (done.length === 0) return;
+    done.forEach(id => maybeAcknowledged.add(id));
+    check((await adapter.xAck(connection, 'jobs', 'workers', done)) === done.length, 'others acknowledged it too');
+    done.forEach(id => acknowledged.add(id));
+  };
+  const workers = new Load(adapter, consume);
+  workers.start();
+  await new Load(adapter, produce, { workers: 2 }).runThroughCrash(400, 200);
+  const connection = await adapter.connect();
+  const idle = async () => workers.failure || (await adapter.xLag(connection, 'jobs')) === 0;
+  await waitUntil(idle, 'the group reads everything');
+  await workers.stop();
+
+  const entries = new Map((await adapter.xRange(connection, 'jobs')).map(([id, { job }]) => [id, job]));
+  const lost = [...added].filter(([job, id]) => entries.get(id) !== job);
+  check(lost.length === 0, `acknowledged messages are lost: ${lost.slice(0, 5)}`);
+  check([...entries.values()].every(job => attempted.has(job)), 'a job that nobody made');
+  check([...seen].every(([id, job]) => entries.get(id) === job), 'a message that was delivered is not there any more');
+  const pending = new Map((await adapter.xPending(connection, 'jobs', 'workers')).map(([id, ...row]) => [id, row]));
+  check([...acknowledged].every(id => !pending.has(id)), 'an acknowledged message is pending');
+  const missing = [...entries.keys()].filter(id => !maybeAcknowledged.has(id) && !pending.has(id));
+  check(missing.length === 0, `messages that nobody acknowledged are not pending: ${missing.slice(0, 5)}`);
+  check([...pending.values()].every(([, times]) => times === 1), 'a message was delivered more than once');
+
+  const claimed = new Map();
+  let cursor = '0-0';
+  do {
+    const [next, messages] = await adapter.xAutoClaim(connection, 'jobs', 'workers', 'rescuer', 0, cursor, 50);
+    for (const [id, { job }] of messages) claimed.set(id, job);
+    cursor = next;
+  } while (cursor !== '0-0');
+  const isAll = claimed.size === pending.size && [...pending.keys()].every(id => claimed.get(id) === entries.get(id));
+  check(isAll, 'what is claimed is what was pending');
+  for (const [id, consumer, times] of await adapter.xPending(connection, 'jobs', 'workers')) {
+    check(consumer === 'rescuer' && times === 2, `${id} was claimed, and yet ${consumer} has it ${times} times`);
+  }
+  check((await adapter.xAck(connection, 'jobs', 'workers', [...claimed.keys()])) === claimed.size, 'all can be acknowledged');
+  check((await adapter.xPending(connection, 'jobs', 'workers')).length === 0, 'nothing is pending in the end');
+  await adapter.close(connection);
+}
+
+// Events are appended to a stream that readers tail; feeds of the latest hundred beside it.
+async function eventSourcing(adapter) {
+  const appended = Array.from({ length: WORKERS }, () => []);
+  const fed = Array.from({ length: WORKERS }, () => []);
+  const read = [[], []];
+  const show = ([id, { worker, n }]) => `${id} ${worker} ${n}`;
+  const append = async (connection, worker, n) => {
+    const fields = { worker: String(worker), n: String(n) };
+    appended[worker].push(show([await adapter.xAdd(connection, 'events', fields), fields]));
+    await adapter.feed(connection, `feed:${worker}`, String(n), 100);
+    fed[worker].push(n);
+  };
+  const tail = async (connection, worker) => {
+    const position = read[worker].at(-1)?.[0] ?? '0-0';
+    read[worker].push(...(await adapter.xRead(connection, 'events', position, 100, 200)));
+  };
+  const readers = new Load(adapter, tail, { workers: 2 });
+  readers.start();
+  await new Load(adapter, append).runThroughCrash(400, 200);
+  const connection = await adapter.connect();
+  const last = await adapter.xLastId(connection, 'events');
+  await waitUntil(() => readers.failure || read.every(events => events.at(-1)?.[0] === last), 'readers come to the end');
+  await readers.stop();
+  const events = await adapter.xRange(connection, 'events');
+  const known = new Set(events.map(show));
+  for (const seen of read) {
+    const isSame = seen.length === events.length && seen.every((event, at) => show(event) === show(events[at]));
+    check(isSame, 'a reader saw an event that is gone, or missed one');
+  }
+  for (let worker = 0; worker < WORKERS; worker++) {
+    const lost = appended[worker].filter(event => !known.has(event));
+    check(lost.length === 0, `acknowledged events are lost: ${lost.slice(0, 5)}`);
+    const feed = (await adapter.lRange(connection, `feed:${worker}`)).map(Number);
+    check(feed.length <= 100 && feed.every((n, at) => at === 0 || feed[at - 1] > n), `not the latest events: ${feed}`);
+    check(fed[worker].every(n => n < feed.at(-1) || feed.includes(n)), 'an event is not in the feed');
+  }
+  await adapter.close(connection);
+}
+
 async function optimisticTransactions(adapter, redis) {
   const accounts = [0, 1, 2, 3, 4].map(i => `account:${i}`);
   for (const account of accounts) await adapter.set(redis, account, '1000', 100_000);
@@ -350,11 +452,20 @@ export async function main(adapter) {
     slidingWindowRateLimit,
     sessionStore,
     listQueue,
+    streamQueue,
+    eventSourcing,
     delayedJobs,
     leaderboard,
     optimisticTransactions,
   ];
-  for (const pattern of patterns) {
+  // A soak repeats the patterns with streams until its time is over.
+  const soakMs = 1000 * Number(process.env.SOAK_S ?? 0);
+  const deadline = Date.now() + soakMs;
+  function* chosen() {
+    if (!soakMs) yield* patterns;
+    while (Date.now() < deadline) yield* [streamQueue, eventSourcing];
+  }
+  for (const pattern of chosen()) {
     const redis = await adapter.connect();
     await adapter.flushAll(redis);
     try {

@@ -12,6 +12,16 @@ function results(replies) {
   return replies.map(([, result]) => result);
 }
 
+// [id, [field, value, ...]] as [id, { field: value }].
+function message([id, flat]) {
+  const fields = {};
+  for (let at = 0; at < flat.length; at += 2) fields[flat[at]] = flat[at + 1];
+  return [id, fields];
+}
+
+const messages = reply => (reply?.[0]?.[1] ?? []).map(message);
+const field = (flat, name) => flat[flat.indexOf(name) + 1];
+
 await main({
   async connect() {
     const client = new Redis({
@@ -85,6 +95,35 @@ await main({
   async bzPopMin(client, key, seconds) {
     const reply = await client.bzpopmin(key, seconds);
     return reply === null ? null : [reply[1], Number(reply[2])];
+  },
+  xAdd: (client, key, fields) => client.xadd(key, '*', ...Object.entries(fields).flat()),
+  xGroupCreate: (client, key, group, id) => client.xgroup('CREATE', key, group, id, 'MKSTREAM'),
+  async xReadGroup(client, key, group, consumer, count, ms) {
+    return messages(await client.xreadgroup('GROUP', group, consumer, 'COUNT', count, 'BLOCK', ms, 'STREAMS', key, '>'));
+  },
+  async xRead(client, key, id, count, ms) {
+    return messages(await client.xread('COUNT', count, 'BLOCK', ms, 'STREAMS', key, id));
+  },
+  xAck: (client, key, group, ids) => client.xack(key, group, ...ids),
+  async xRange(client, key) {
+    return (await client.xrange(key, '-', '+')).map(message);
+  },
+  async xPending(client, key, group) {
+    const rows = await client.xpending(key, group, '-', '+', 1_000_000);
+    return rows.map(([id, consumer, , deliveries]) => [id, consumer, deliveries]);
+  },
+  async xAutoClaim(client, key, group, consumer, minIdleMs, start, count) {
+    const [next, claimed] = await client.xautoclaim(key, group, consumer, minIdleMs, start, 'COUNT', count);
+    return [next, claimed.map(message)];
+  },
+  async xLag(client, key) {
+    return field((await client.xinfo('GROUPS', key))[0], 'lag');
+  },
+  async xLastId(client, key) {
+    return field(await client.xinfo('STREAM', key), 'last-generated-id');
+  },
+  async feed(client, key, value, most) {
+    results(await client.multi().lpush(key, value).ltrim(key, 0, most - 1).exec());
   },
   flushAll: client => client.flushall(),
 });

@@ -5,6 +5,9 @@ import { main } from './patterns.mjs';
 
 const port = Number(process.env.PORT);
 
+const message = ({ id, message }) => [id, message];
+const messages = reply => (reply?.[0]?.messages ?? []).map(message);
+
 await main({
   async connect() {
     const client = createClient({ socket: { host: '127.0.0.1', port, reconnectStrategy: 20 }, disableOfflineQueue: true });
@@ -76,6 +79,35 @@ await main({
   async bzPopMin(client, key, seconds) {
     const reply = await client.bzPopMin(key, seconds);
     return reply === null ? null : [reply.value, reply.score];
+  },
+  xAdd: (client, key, fields) => client.xAdd(key, '*', fields),
+  xGroupCreate: (client, key, group, id) => client.xGroupCreate(key, group, id, { MKSTREAM: true }),
+  async xReadGroup(client, key, group, consumer, COUNT, BLOCK) {
+    return messages(await client.xReadGroup(group, consumer, { key, id: '>' }, { COUNT, BLOCK }));
+  },
+  async xRead(client, key, id, COUNT, BLOCK) {
+    return messages(await client.xRead({ key, id }, { COUNT, BLOCK }));
+  },
+  xAck: (client, key, group, ids) => client.xAck(key, group, ids),
+  async xRange(client, key) {
+    return (await client.xRange(key, '-', '+')).map(message);
+  },
+  async xPending(client, key, group) {
+    const rows = await client.xPendingRange(key, group, '-', '+', 1_000_000);
+    return rows.map(({ id, consumer, deliveriesCounter }) => [id, consumer, deliveriesCounter]);
+  },
+  async xAutoClaim(client, key, group, consumer, minIdleMs, start, COUNT) {
+    const { nextId, messages: claimed } = await client.xAutoClaim(key, group, consumer, minIdleMs, start, { COUNT });
+    return [nextId, claimed.map(message)];
+  },
+  async xLag(client, key) {
+    return (await client.xInfoGroups(key))[0].lag;
+  },
+  async xLastId(client, key) {
+    return (await client.xInfoStream(key))['last-generated-id'];
+  },
+  async feed(client, key, value, most) {
+    await client.multi().lPush(key, value).lTrim(key, 0, most - 1).exec();
   },
   flushAll: client => client.flushAll(),
 });

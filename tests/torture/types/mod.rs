@@ -6,6 +6,7 @@ mod keys;
 mod lists;
 mod sets;
 mod sorted_sets;
+mod streams;
 mod strings;
 
 /// Commands that log every op of a type, none of which is refused, however often they run one behind the other.
@@ -22,4 +23,5 @@ pub const TYPES: &[Type] = &[
     Type { name: "sets", lines: sets::LINES },
     Type { name: "sorted-sets", lines: sorted_sets::LINES },
     Type { name: "hyperloglogs", lines: hyperloglogs::LINES },
+    Type { name: "streams", lines: streams::LINES },
 ];

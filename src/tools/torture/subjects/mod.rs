@@ -8,6 +8,7 @@ mod hyperloglogs;
 mod lists;
 mod sets;
 mod sorted_sets;
+mod streams;
 mod strings;
 
 use std::io;
@@ -29,6 +30,10 @@ pub trait Subject: Clone + Default + PartialEq {
     fn words(operation: &Self::Operation, prefix: &str) -> Words;
     /// Changes the model as the server must its keys. Returns what it must reply.
     fn apply(&mut self, operation: &Self::Operation) -> Value;
+    /// The reply as it is under this prefix, where it names the key.
+    fn addressed(_operation: &Self::Operation, reply: Value, _prefix: &str) -> Value {
+        reply
+    }
     /// What the server holds.
     fn read(prefix: &str, ask: Ask<'_>) -> io::Result<Self>;
     /// For people: the parts of the state, in the same order for every state.
@@ -59,8 +64,13 @@ macro_rules! subjects {
                 unreachable!("{left}: the weights add up to the total")
             }
 
-            fn apply_step(&mut self, step: &Step) -> Value {
-                match step { $(Step::$variant(operation) => self.$name.apply(operation),)* }
+            fn apply_step(&mut self, step: &Step, prefix: &str) -> Value {
+                match step {
+                    $(Step::$variant(operation) => {
+                        let reply = self.$name.apply(operation);
+                        <$subject as Subject>::addressed(operation, reply, prefix)
+                    })*
+                }
             }
 
             /// What the server holds for the client of this prefix.
@@ -99,6 +109,7 @@ subjects! {
     sets: Sets(sets::Sets), 5;
     sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
     hyperloglogs: HyperLogLogs(hyperloglogs::HyperLogLogs), 2;
+    streams: Streams(streams::Streams), 6;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
@@ -125,8 +136,9 @@ impl Operation {
     }
 
     /// Changes the state as the server must, and says what each command must be replied.
-    pub fn apply(&self, state: &mut State) -> Vec<Value> {
-        let mut replies: Vec<Value> = self.steps.iter().map(|step| state.apply_step(step)).collect();
+    pub fn apply(&self, state: &mut State, prefix: &str) -> Vec<Value> {
+        let replies = self.steps.iter().map(|step| state.apply_step(step, prefix));
+        let mut replies: Vec<Value> = replies.collect();
         if replies.len() == 1 {
             return replies;
         }
@@ -216,7 +228,7 @@ mod tests {
             let mut state = State::default();
             for _ in 0..300 {
                 let operation = Operation::random(&mut random, &state, &mut values);
-                let expected = operation.apply(&mut state);
+                let expected = operation.apply(&mut state, "p:");
                 for (words, expected) in operation.commands("p:").iter().zip(expected) {
                     let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                     let reply = decode_one(&rig.call(0, &args).0).unwrap();

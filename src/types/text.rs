@@ -1,4 +1,4 @@
-//! A member as readers see it: bytes, wherever they come from.
+//! A byte string as readers of a collection see it, wherever it comes from.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::ops::Deref;
 
 use crate::resp::number::I64_TEXT_LEN_MAX;
 
-/// A member of a set. It is a byte string; one kept as an integer has its text made when it is read.
+/// A byte string of a collection; one kept as an integer has its text made when it is read.
 #[derive(Clone, Copy)]
-pub enum Member<'a> {
+pub enum Text<'a> {
     Bytes(&'a [u8]),
     Integer(Integer),
 }
@@ -34,7 +34,7 @@ impl Integer {
     }
 }
 
-impl Deref for Member<'_> {
+impl Deref for Text<'_> {
     type Target = [u8];
 
     #[inline]
@@ -46,37 +46,37 @@ impl Deref for Member<'_> {
     }
 }
 
-impl PartialEq for Member<'_> {
+impl PartialEq for Text<'_> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for Member<'_> {}
+impl Eq for Text<'_> {}
 
-impl PartialOrd for Member<'_> {
+impl PartialOrd for Text<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Member<'_> {
+impl Ord for Text<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         (**self).cmp(&**other)
     }
 }
 
-impl fmt::Debug for Member<'_> {
+impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.escape_ascii())
     }
 }
 
 #[test]
-fn integers_and_bytes_are_the_same_member_if_their_text_is() {
+fn integers_and_bytes_are_equal_if_their_text_is() {
     for value in [0, -1, i64::MIN, i64::MAX] {
         let text = value.to_string();
-        assert_eq!(Member::Integer(Integer::new(value)), Member::Bytes(text.as_bytes()));
+        assert_eq!(Text::Integer(Integer::new(value)), Text::Bytes(text.as_bytes()));
     }
-    assert!(Member::Integer(Integer::new(10)) < Member::Bytes(b"9"));
+    assert!(Text::Integer(Integer::new(10)) < Text::Bytes(b"9"));
 }
