@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed, Ordering::SeqCst};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -15,6 +15,17 @@ pub type Sha = [u8; 20];
 
 /// Scripts that only EVAL has brought and that are kept; the oldest go first.
 const EVALUATED_MAX: usize = 500;
+
+const RUNNING: u8 = 1;
+const BUSY: u8 = 2;
+const WROTE: u8 = 4;
+const KILLED: u8 = 8;
+
+const BUSY_SCRIPT: &str =
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY_FUNCTION: &str =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+const UNKILLABLE: &str = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
 
 /// Of a script's first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,10 +128,10 @@ struct Known {
 #[derive(Default)]
 pub struct Scripts {
     known: Mutex<Known>,
-    /// A script runs for longer than `busy-reply-threshold`.
-    busy: AtomicBool,
-    wrote: AtomicBool,
-    kill: AtomicBool,
+    /// Of the script that runs now, in bits. There is never more than one: each holds every stripe.
+    state: AtomicU8,
+    /// It is a function.
+    is_function: AtomicBool,
 }
 
 impl Scripts {
@@ -161,40 +172,57 @@ impl Scripts {
     }
 
     /// A script begins.
-    pub fn begin(&self) {
-        self.kill.store(false, Relaxed);
+    pub fn begin(&self, is_function: bool) {
+        self.is_function.store(is_function, Relaxed);
+        self.state.store(RUNNING, SeqCst);
     }
 
     pub fn end(&self) {
-        self.busy.store(false, Relaxed);
-        self.kill.store(false, Relaxed);
+        self.state.store(0, SeqCst);
     }
 
-    /// The running script has run for long.
-    pub fn attend(&self, wrote: bool) {
-        self.wrote.store(wrote, Relaxed);
-        self.busy.store(true, Relaxed);
+    pub fn is_running(&self) -> bool {
+        self.state.load(SeqCst) & RUNNING != 0
     }
 
+    /// It has been running for longer than `busy-reply-threshold`. True the first time that this is said.
+    pub fn note_busy(&self) -> bool {
+        self.state.fetch_or(BUSY, SeqCst) & BUSY == 0
+    }
+
+    /// Others are refused what they ask for.
+    #[inline]
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Relaxed)
+        self.state.load(Relaxed) & BUSY != 0
+    }
+
+    /// The script is about to change something. False if it has been killed: then it must not.
+    pub fn note_write(&self) -> bool {
+        self.state.fetch_or(WROTE, SeqCst) & KILLED == 0
     }
 
     pub fn is_killed(&self) -> bool {
-        self.kill.load(Relaxed)
+        self.state.load(Relaxed) & KILLED != 0
     }
 
-    /// SCRIPT KILL.
-    pub fn kill(&self) -> Result<(), CommandError> {
+    /// What others are refused with.
+    pub fn busy_error(&self) -> CommandError {
+        CommandError::new(if self.is_function.load(Relaxed) { BUSY_FUNCTION } else { BUSY_SCRIPT })
+    }
+
+    /// SCRIPT KILL, FUNCTION KILL. Either it is killed and writes nothing, or it has written and goes on.
+    pub fn kill(&self, function: bool) -> Result<(), CommandError> {
+        let may = |state: u8| (state & BUSY != 0 && state & WROTE == 0).then_some(state | KILLED);
         if !self.is_busy() {
             return Err(CommandError::new("NOTBUSY No scripts in execution right now."));
         }
-        if self.wrote.load(Relaxed) {
-            return Err(CommandError::new(
-                "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-            ));
+        if self.is_function.load(Relaxed) != function {
+            return Err(self.busy_error());
         }
-        self.kill.store(true, Relaxed);
-        Ok(())
+        match self.state.fetch_update(SeqCst, SeqCst, may) {
+            Ok(_) => Ok(()),
+            Err(state) if state & BUSY != 0 => Err(CommandError::new(UNKILLABLE)),
+            Err(_) => Err(CommandError::new("NOTBUSY No scripts in execution right now.")),
+        }
     }
 }

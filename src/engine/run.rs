@@ -68,7 +68,9 @@ pub fn run(
         // The handler knows better what is wrong with its arguments; without keys it can only refuse.
         Err(_) => (Keys::new(), StripeSet::ALL),
     };
-    let held = locks::lock(&store.keyspace, command, &keys, session.db, set);
+    let Some(held) = locks::lock(&store.keyspace, command, &keys, session.db, set, &server.scripts) else {
+        return reject(server, session, number, &server.scripts.busy_error(), out);
+    };
     transaction.clear();
     if command.keys.is_empty() {
         // It may be one that shows or resets the counters.
@@ -272,7 +274,8 @@ pub fn run_internal(
     work: &mut dyn FnMut(&mut Ctx<'_>),
 ) {
     let Some(store) = server.store.get() else { return };
-    let held = store.keyspace.lock(set);
+    // What the server does by itself can wait for the next time.
+    let Some(held) = store.keyspace.lock_unless(set, &|| server.scripts.is_busy()) else { return };
     transaction.clear();
     let now_ms = server.now_ms();
     let mut ctx = Ctx::new(server, session, Command::INTERNAL, transaction, held, Keys::new(), now_ms);

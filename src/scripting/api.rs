@@ -11,7 +11,7 @@ use crate::engine::dispatch;
 use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol};
 
-use super::{call, interpreter, libraries, raised, running};
+use super::{call, interpreter, libraries, raised, raw, running};
 
 /// Redis' log levels.
 const LEVELS: [(&str, i64); 4] =
@@ -43,8 +43,10 @@ pub fn host(lua: &Lua) -> mlua::Result<Table> {
     }
     redis.set("REDIS_VERSION", REDIS_VERSION)?;
     redis.set("REDIS_VERSION_NUM", REDIS_VERSION_NUM)?;
-    redis.set("call", lua.create_function(call::call)?)?;
-    redis.set("pcall", lua.create_function(call::pcall)?)?;
+    // SAFETY: both keep what is said at the head of their file.
+    let (call, pcall) = unsafe { (lua.create_c_function(raw::call)?, lua.create_c_function(raw::pcall)?) };
+    redis.set("call", call)?;
+    redis.set("pcall", pcall)?;
     redis.set("sha1hex", lua.create_function(sha1hex)?)?;
     redis.set("log", lua.create_function(log)?)?;
     redis.set("setresp", lua.create_function(setresp)?)?;
@@ -135,25 +137,9 @@ fn acl_check_cmd(lua: &Lua, args: Variadic<Value>) -> Returned {
     }
     let found = running::with(|running| dispatch::find(running.ctx.server, owned.as_args()).is_ok());
     match found {
-        None => Err(raised::reply(&call::NOT_RUNNING)),
+        None => Err(raised::reply(&CommandError::new(call::NOT_RUNNING))),
         Some(false) => raise("ERR Invalid command passed to redis.acl_check_cmd()"),
         // There is one user, and it may do everything.
         Some(true) => done(lua, true),
     }
-}
-
-/// From time to time while a script runs: somebody may want it to end.
-pub fn on_hook() -> mlua::Result<()> {
-    let killed = running::with(|running| {
-        let server = running.ctx.server;
-        let limit_ms = server.config.busy_reply_threshold();
-        if limit_ms > 0 && running.elapsed().as_millis() as i64 >= limit_ms as i64 {
-            server.scripts.attend(running.wrote);
-        }
-        server.scripts.is_killed()
-    });
-    if killed == Some(true) {
-        return Err(mlua::Error::runtime("Script killed by user with SCRIPT KILL..."));
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `redis.call`: a command run on behalf of a script.
 
-use mlua::{Lua, Value, Variadic};
+use mlua::Value;
 
 use crate::command::{Command, Flags};
 use crate::engine::dispatch;
@@ -8,12 +8,12 @@ use crate::error::CommandError;
 use crate::resp::number::put_f64;
 use crate::resp::{OwnedArgs, Reply};
 
-use super::running::{self, Running};
-use super::{convert, raised};
+use super::running::Running;
+use super::watch;
 
-const NO_ARGUMENTS: CommandError =
+pub const NO_ARGUMENTS: CommandError =
     CommandError::new("ERR Please specify at least one argument for this redis lib call");
-const BAD_ARGUMENT: CommandError =
+pub const BAD_ARGUMENT: CommandError =
     CommandError::new("ERR Lua redis lib command arguments must be strings or integers");
 const UNKNOWN: CommandError = CommandError::new("ERR Unknown Redis command called from script");
 const WRONG_ARITY: CommandError =
@@ -21,59 +21,28 @@ const WRONG_ARITY: CommandError =
 const NOT_ALLOWED: CommandError = CommandError::new("ERR This Redis command is not allowed from script");
 const READ_ONLY: CommandError =
     CommandError::new("ERR Write commands are not allowed from read-only scripts.");
-const OUT_OF_MEMORY: CommandError =
+pub const OUT_OF_MEMORY: CommandError =
     CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
-pub const NOT_RUNNING: CommandError =
-    CommandError::new("ERR redis.call/pcall can only be called inside a script invocation");
-
-/// `redis.call`: an error reply is raised.
-pub fn call(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
-    let done = running::with(|running| running.call(&args).map(|()| running.value(lua)));
-    done.unwrap_or(Err(NOT_RUNNING)).map_err(|error| raised::reply(&error))?
-}
-
-/// `redis.pcall`: an error reply is a table with `err`.
-pub fn pcall(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
-    let done = running::with(|running| running.call(&args).map(|()| running.value(lua)));
-    match done.unwrap_or(Err(NOT_RUNNING)) {
-        Ok(value) => value,
-        Err(error) => raised::show(lua, Value::Error(Box::new(raised::reply(&error)))),
-    }
-}
+pub const NOT_RUNNING: &str = "ERR redis.call/pcall can only be called inside a script invocation";
 
 impl Running<'_, '_> {
-    /// Leaves the reply in `self.reply`, unless it is an error.
-    fn call(&mut self, args: &[Value]) -> Result<(), CommandError> {
-        let mut owned = std::mem::take(&mut self.args);
-        owned.clear();
-        let result = match collect(args, &mut owned) {
-            Ok(()) => self.run(&owned),
-            Err(error) => Err(error),
-        };
-        self.args = owned;
-        if let Err(error) = &result {
-            self.ctx.server.stats.count_error(error.text());
-        }
-        result
-    }
-
-    fn value(&self, lua: &Lua) -> mlua::Result<Value> {
-        convert::to_lua(lua, &self.reply, self.proto)
-    }
-
     /// Runs a command and leaves its reply in `self.reply`.
-    fn run(&mut self, owned: &OwnedArgs) -> Result<(), CommandError> {
+    pub fn call(&mut self, owned: &OwnedArgs) -> Result<(), CommandError> {
         let args = owned.as_args();
         let server = self.ctx.server;
         let (command, number) = dispatch::find(server, args).map_err(|_| UNKNOWN)?;
         self.check(command, args.len())?;
+        if command.is_write() && !self.wrote {
+            if !server.scripts.note_write() {
+                return Err(CommandError::new(watch::KILLED));
+            }
+            self.wrote = true;
+        }
         self.reply.clear();
-        let changes = self.ctx.transaction.changes;
         let mut reply = Reply::new(&mut self.reply, self.proto);
         let stats = &server.stats.commands[number];
         stats.calls.add(1);
         let result = self.ctx.run_nested(command, args, &mut reply);
-        self.wrote |= self.ctx.transaction.changes != changes;
         if result.is_err() {
             stats.failed.add(1);
         }
@@ -94,7 +63,7 @@ impl Running<'_, '_> {
             if let Some(refused) = &self.ctx.refused {
                 return Err(refused.clone());
             }
-            if self.out_of_memory && command.flags.contains(Flags::DENYOOM) {
+            if self.out_of_memory && !self.wrote && command.flags.contains(Flags::DENYOOM) {
                 return Err(OUT_OF_MEMORY);
             }
         }

@@ -10,8 +10,9 @@ use crate::error::CommandError;
 use crate::resp::number::parse_i64;
 use crate::resp::{OwnedArgs, Protocol, Reply};
 
+use super::call::OUT_OF_MEMORY;
 use super::running::Running;
-use super::{MEMORY_MAX, convert, interpreter};
+use super::{MEMORY_MAX, convert, interpreter, watch};
 
 const BASE: Flags = Flags::NOSCRIPT
     .union(Flags::STALE)
@@ -111,9 +112,7 @@ fn run(
     let flags = script.flags;
     let is_short = ctx.server.config.maxmemory() > 0 && !flags.allow_oom && memory::excess(ctx.server) > 0;
     if is_short && flags.declared && !flags.no_writes {
-        return Err(CommandError::new(
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-        ));
+        return Err(OUT_OF_MEMORY);
     }
     if flags.declared && !flags.no_writes && !may_write {
         return Err(CommandError::new("ERR Can not execute a script with write flag using *_ro command."));
@@ -132,27 +131,43 @@ fn run(
     let named = table(&mut args.tail(3).iter().take(keys)).map_err(broken)?;
     let argv = table(&mut args.tail(3 + keys).iter()).map_err(broken)?;
     let server = ctx.server;
+    let db = ctx.session.db;
     let may_block = std::mem::replace(&mut ctx.may_block, false);
-    server.scripts.begin();
+    server.scripts.begin(false);
     let mut running = Running {
         proto: Protocol::Resp2,
         may_write: may_write && !flags.no_writes,
         out_of_memory: is_short,
         wrote: false,
+        killed_at: None,
         started: server.clock.monotonic(),
         args: OwnedArgs::default(),
         reply: Vec::new(),
         ctx,
     };
     let outcome = running.enter(|| interpreter.run(&function, named, argv));
-    let proto = running.proto;
+    let (proto, killed_at) = (running.proto, running.killed_at);
+    // What it has selected was for itself.
+    ctx.session.db = db;
     ctx.may_block = may_block;
     server.scripts.end();
-    match outcome {
-        Ok((true, value)) => convert::to_reply(&value, proto, reply).map_err(broken),
-        Ok((false, failure)) => Err(explain(&failure, script)),
-        Err(error) => Err(CommandError::owned(format!("ERR {}", first_line(&error.to_string())))),
+    if let Some(line) = killed_at {
+        // What it left on the way out, its hook at every instruction included, is of no use to others.
+        interpreter::forget();
+        return Err(CommandError::owned(format!(
+            "{} script: {}, on @user_script:{line}.",
+            watch::KILLED,
+            crate::command::scripts::hex(&script.sha)
+        )));
     }
+    let result = match &outcome {
+        Ok((true, value)) => convert::to_reply(value, proto, reply).map_err(broken),
+        Ok((false, failure)) => Err(explain(failure, script)),
+        Err(error) => Err(CommandError::owned(format!("ERR {}", first_line(&error.to_string())))),
+    };
+    drop(outcome);
+    interpreter.make_room();
+    result
 }
 
 fn first_line(text: &str) -> &str {

@@ -13,7 +13,7 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use crate::command::scripts::{Script, Sha};
 use crate::error::CommandError;
 
-use super::api;
+use super::{api, watch};
 
 /// Instructions between two looks at how long a script has been running.
 const HOOK_EVERY: u32 = 100_000;
@@ -25,6 +25,7 @@ pub struct Interpreter {
     environment: Table,
     run: Function,
     compiled: RefCell<HashMap<Sha, Function>>,
+    memory_limit: usize,
 }
 
 thread_local! {
@@ -44,6 +45,11 @@ pub fn get(memory_limit: usize) -> Result<Rc<Interpreter>, CommandError> {
     })
 }
 
+/// This thread's interpreter, if it has one.
+pub fn current() -> Option<Rc<Interpreter>> {
+    INTERPRETER.with_borrow(Clone::clone)
+}
+
 /// Lets the thread's interpreter go, with all it keeps: the next script gets a new one.
 pub fn forget() {
     INTERPRETER.with_borrow_mut(|slot| *slot = None);
@@ -60,12 +66,12 @@ impl Interpreter {
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").set_mode(ChunkMode::Text);
         let (environment, run): (Table, Function) = prelude.call(host)?;
         lua.set_globals(environment.clone())?;
-        lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), |_, _| {
-            api::on_hook()?;
+        lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), |lua, _| {
+            watch::step(lua)?;
             Ok(VmState::Continue)
         })?;
         lua.set_memory_limit(memory_limit)?;
-        Ok(Self { lua, environment, run, compiled: RefCell::default() })
+        Ok(Self { lua, environment, run, compiled: RefCell::default(), memory_limit })
     }
 
     /// The function of a chunk of text. An error is Lua's message.
@@ -93,6 +99,17 @@ impl Interpreter {
             .map_err(|e| CommandError::owned(format!("ERR Error compiling script (new function): {e}")))?;
         compiled.insert(script.sha, function.clone());
         Ok(function)
+    }
+
+    /// Collects what a script has left, where that is much: Lua 5.1 fails at its limit rather than collect.
+    pub fn make_room(&self) {
+        if self.lua.used_memory() > self.memory_limit / 2 {
+            self.compiled.borrow_mut().clear();
+            if let Err(error) = self.lua.gc_collect() {
+                tracing::warn!("what scripts have left was not collected: {error}");
+                forget();
+            }
+        }
     }
 
     /// Runs a compiled script: whether it succeeded, and its result or the table that says what was wrong.

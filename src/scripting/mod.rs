@@ -11,8 +11,12 @@ mod convert;
 mod interpreter;
 mod libraries;
 mod raised;
+mod raw;
 mod running;
 mod script_commands;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 /// What a thread's interpreter may hold, in bytes: a script that wants more fails.
 const MEMORY_MAX: usize = 1 << 30;

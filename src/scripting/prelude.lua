@@ -9,7 +9,7 @@ local host = ...
 local real = _G
 local error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring, type, xpcall =
     error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring, type, xpcall
-local getmetatable, loadstring, load = getmetatable, loadstring, load
+local collectgarbage, getmetatable = collectgarbage, getmetatable
 local getinfo = debug.getinfo
 local find = string.find
 local raised = host.raised
@@ -53,12 +53,21 @@ end
 
 local globals = {}
 for _, name in pairs({
-    'assert', 'collectgarbage', 'error', 'gcinfo', 'getmetatable', 'ipairs', 'rawequal', 'rawget', 'select', 'setmetatable',
+    'assert', 'error', 'gcinfo', 'getmetatable', 'ipairs', 'rawequal', 'rawget', 'select', 'setmetatable',
     'tonumber', 'tostring', 'type', 'unpack', '_VERSION',
 }) do
     globals[name] = real[name]
 end
 globals.__redis__err__handler = handler
+
+-- How the collector works is not a script's to say: the next one has it, too.
+local collects = { collect = true, count = true, step = true }
+globals.collectgarbage = function(what, ...)
+    if what == nil or collects[what] then
+        return collectgarbage(what, ...)
+    end
+    return 0
+end
 
 -- Scripts see what was raised by the host as text.
 local function text_of(err)

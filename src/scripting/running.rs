@@ -18,8 +18,10 @@ pub struct Running<'r, 'c> {
     pub may_write: bool,
     /// `maxmemory` was exceeded when it began, and it may not make that worse.
     pub out_of_memory: bool,
-    /// It has changed something: it cannot be killed any more.
+    /// It has called a command that writes: it cannot be killed any more.
     pub wrote: bool,
+    /// The line at which it was killed.
+    pub killed_at: Option<usize>,
     pub started: Duration,
     /// Reused from call to call.
     pub args: OwnedArgs,

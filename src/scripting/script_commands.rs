@@ -91,11 +91,14 @@ const SUBCOMMANDS: &[Command] = &[
 
 fn debug(_: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     // There is no debugger; NO asks for what is so anyway.
-    if args.get(2).eq_ignore_ascii_case(b"no") {
-        reply.ok();
-        return Ok(());
+    match args.get(2).to_ascii_lowercase().as_slice() {
+        b"no" => reply.ok(),
+        b"yes" | b"sync" => {
+            return Err(CommandError::new("ERR Use SCRIPT DEBUG NO: there is no script debugger here"));
+        }
+        _ => return Err(CommandError::new("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
     }
-    Err(CommandError::new("ERR Use SCRIPT DEBUG NO: there is no script debugger here"))
+    Ok(())
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -119,7 +122,7 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
 }
 
 fn kill(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    ctx.server.scripts.kill()?;
+    ctx.server.scripts.kill(false)?;
     reply.ok();
     Ok(())
 }

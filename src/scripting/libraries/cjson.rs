@@ -292,7 +292,7 @@ impl Encoder<'_> {
 
     fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
         if depth > self.settings.encode_depth_max {
-            let what = format!("Cannot serialise, excessive depth ({depth})");
+            let what = format!("Cannot serialise, excessive nesting ({depth})");
             return Err(raised::message(self.lua, &what));
         }
         if let Some(len) = self.array_len(table)? {
