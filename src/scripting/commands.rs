@@ -176,14 +176,21 @@ fn first_line(text: &str) -> &str {
 
 /// What a script's error is to the client.
 fn explain(failure: &Value, script: &Script) -> CommandError {
-    let Value::Table(table) = failure else { return CommandError::new("ERR unknown error") };
+    let sha = crate::command::scripts::hex(&script.sha);
+    let table = match failure {
+        Value::Table(table) => table,
+        // What Lua itself says where nothing of a script can run any more: out of memory, an error while an error is handled.
+        Value::String(text) => {
+            return CommandError::owned(format!("ERR {} script: {sha}", first_line(&text.to_string_lossy())));
+        }
+        _ => return CommandError::new("ERR unknown error"),
+    };
     let text = |name: &str| match table.raw_get::<Value>(name) {
         Ok(Value::String(text)) => Some(text.to_string_lossy()),
         _ => None,
     };
     let what = text("err").unwrap_or_else(|| "ERR unknown error".to_owned());
     let what = first_line(&what);
-    let sha = crate::command::scripts::hex(&script.sha);
     match (text("source"), table.raw_get::<Value>("line")) {
         (Some(source), Ok(line)) if !line.is_nil() => {
             let line = line.as_integer().or_else(|| line.as_number().map(|line| line as i64)).unwrap_or(-1);
