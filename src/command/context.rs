@@ -455,6 +455,12 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// A list was written as it was. There is nothing to log, but who watches the key is told, as Redis does.
+    pub fn written_as_it_was(&mut self, key: &[u8]) {
+        let (space, place) = (self.keyspace().space(self.session.db), self.place(key));
+        self.held.shelf(place.slot).waiters.touched(space, key);
+    }
+
     /// Removes a key. True if it was there.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, CommandError> {
         if self.exists(key) {
