@@ -176,10 +176,11 @@ impl Pair {
             7 => line!["BZPOPMAX", key, "0"],
             8 => line!["BZMPOP", "0", "1", key, "MIN", "COUNT", "2"],
             9..=10 => line!["XREAD", "COUNT", "2", "BLOCK", "0", "STREAMS", key, "$"],
-            11 => line!["XREAD", "BLOCK", "0", "STREAMS", key, other, "$", "3-0"],
-            _ => line![
-                "XREADGROUP", "GROUP", group, consumer, "COUNT", "2", "BLOCK", "0", "STREAMS", key, ">"
-            ],
+            // Two that are never of another type: then Redis 7.2 looks at both again, and fails, where 7.0 serves the one.
+            11 => line!["XREAD", "BLOCK", "0", "STREAMS", "s", "t", "$", "$"],
+            _ => {
+                line!["XREADGROUP", "GROUP", group, consumer, "COUNT", "2", "BLOCK", "0", "STREAMS", key, ">"]
+            }
         }
     }
 
@@ -202,7 +203,8 @@ impl Pair {
             4 => line!["LPUSH", key, value, "x", "y"],
             5..=6 => line!["ZADD", key, id.trim_end_matches("-1"), value],
             7 => line!["ZADD", key, "1", "m", "2", "n", "3", "o"],
-            8..=12 => line!["XADD", key, id, "f", value],
+            8..=11 => line!["XADD", key, id, "f", value],
+            12 => line!["XADD", self.make.pick(&["s", "t"]), id, "f", value],
             13..=15 => line!["XGROUP", "CREATE", key, group, "$", "MKSTREAM"],
             16 => line!["XGROUP", "DESTROY", key, group],
             17 => line!["XGROUP", "SETID", key, group, "0"],
@@ -210,7 +212,8 @@ impl Pair {
             19..=21 => line!["DEL", key],
             22 => line!["RENAME", key, other],
             23 => line!["COPY", key, other, "REPLACE"],
-            24 => line!["SORT", key, "BY", "nosort", "STORE", other],
+            // SORT STORE over a key of another type serves nobody in Redis 7.0.
+            24 => line!["RPUSH", key, value, "y"],
             25 => line!["LPOP", key],
             26 => line!["ZPOPMIN", key],
             27 => line!["XREADGROUP", "GROUP", group, "c", "STREAMS", key, ">"],
