@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use smallvec::SmallVec;
 
+use super::channels::Publication;
 use super::server::Server;
 use super::session::Session;
 use super::snapshots::Wish;
@@ -88,6 +89,8 @@ pub struct Transaction {
     /// Keyspaces to be dropped where it may take time.
     pub retired: Vec<Box<Part>>,
     pub changes: u64,
+    /// Messages that are posted with the record.
+    pub publications: Vec<Publication>,
     /// What the counters of accesses draw from.
     pub chance: u64,
     /// Keys that might be evicted next.
@@ -109,6 +112,7 @@ impl Transaction {
         self.gate = 0;
         self.ready.clear();
         self.changes = 0;
+        self.publications.clear();
     }
 }
 

@@ -4,6 +4,7 @@
 //! `docs/commands.md` are all read from that declaration.
 
 pub mod backups;
+pub mod channels;
 pub mod clients;
 pub mod context;
 pub mod keys;
@@ -83,6 +84,7 @@ pub enum Group {
     Connection,
     Server,
     Transactions,
+    PubSub,
 }
 
 impl Group {
@@ -102,6 +104,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
         }
     }
 
@@ -120,7 +123,7 @@ impl Group {
             Self::Geo => Some("geo"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
-            Self::Server => None,
+            Self::Server | Self::PubSub => None,
         }
     }
 }

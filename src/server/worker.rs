@@ -22,6 +22,7 @@ use super::connection;
 use super::line::Line;
 use super::outbox::Published;
 use super::stream::Accepted;
+use super::subscribers::Subscribers;
 
 /// Size of the buffer that connections without unread input share for reading.
 pub const READ_BUFFER: usize = 64 << 10;
@@ -35,9 +36,13 @@ const GATHER_FROM: usize = 2;
 /// Connections with long pipelines that go on in one tick; the others of them wait.
 const TURNS_PER_TICK: usize = 2;
 
+/// Subscribers that are handed a message in one tick.
+const DELIVERIES_PER_TICK: usize = 2000;
+
 /// What the tasks of one worker share.
 pub struct Worker {
     pub server: Arc<Server>,
+    pub number: usize,
     pub bell: Arc<Bell>,
     /// Connections that have replies to send, or may have.
     due: RefCell<Vec<Rc<Line>>>,
@@ -63,12 +68,14 @@ pub struct Worker {
     lately: Cell<usize>,
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
+    pub subscribers: RefCell<Subscribers>,
 }
 
 impl Worker {
-    fn new(server: Arc<Server>, bell: Arc<Bell>) -> Self {
+    fn new(server: Arc<Server>, number: usize, bell: Arc<Bell>) -> Self {
         Self {
             server,
+            number,
             bell,
             due: RefCell::default(),
             held: RefCell::default(),
@@ -83,6 +90,7 @@ impl Worker {
             places: RefCell::default(),
             lately: Cell::new(0),
             lines: RefCell::default(),
+            subscribers: RefCell::default(),
         }
     }
 
@@ -94,6 +102,16 @@ impl Worker {
         }
         self.appended.set(self.appended.get() | appended);
         self.bell.ring();
+    }
+
+    /// Hands out what was published, to at most `count` subscribers.
+    pub fn deliver(&self, count: usize) {
+        let mut subscribers = self.subscribers.borrow_mut();
+        subscribers.collect(&self.server.channels, self.number);
+        subscribers.deliver(&self.server, count, &mut |line| self.due(line, false));
+        if !subscribers.is_idle() {
+            self.bell.ring();
+        }
     }
 
     /// Calls the waker when the log has moved.
@@ -170,6 +188,7 @@ impl Worker {
 
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
+        self.deliver(DELIVERIES_PER_TICK);
         let stats = &self.server.stats;
         let mut transaction = self.transaction.borrow_mut();
         transaction.time.begin_tick();
@@ -276,7 +295,7 @@ pub fn spawn(
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            let worker = Rc::new(Worker::new(server, bell));
+            let worker = Rc::new(Worker::new(server, number, bell));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
             while let Some(socket) = accepted.recv().await {
@@ -284,6 +303,7 @@ pub fn spawn(
             }
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();
+            worker.deliver(usize::MAX);
             worker.flush();
         });
     })
