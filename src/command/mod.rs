@@ -7,6 +7,7 @@ pub mod backups;
 pub mod channels;
 pub mod clients;
 pub mod context;
+pub mod events;
 pub mod keys;
 pub mod many_keys;
 pub mod memory;

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::channels;
 use crate::command::context::{Ctx, Transaction};
 use crate::command::server::{Server, Store};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::snapshots::{Waiting, Wish};
 use crate::command::{Args, Command, Flags, slowlog};
+use crate::command::{channels, events};
 use crate::error::CommandError;
 use crate::keyspace::Held;
 use crate::keyspace::stripe::stripe_of;
@@ -159,6 +159,9 @@ fn handle(
     if let Err(error) = &result {
         reply.truncate(mark);
         reply.error(error.text());
+    }
+    if !ctx.transaction.notes.is_empty() {
+        events::tell_of_command(ctx, args);
     }
     result
 }
