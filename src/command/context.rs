@@ -257,7 +257,7 @@ impl<'a> Ctx<'a> {
         if how != Look::Quietly {
             let tally = &mut self.transaction.tally;
             *if position.is_some() { &mut tally.hits } else { &mut tally.misses } += 1;
-            if position.is_none() && events::are_told(self.server) {
+            if position.is_none() && events::are_told(self.server) && self.command.parent != "object" {
                 events::tell(self.server, self.transaction, db, key, events::KEY_MISS);
             }
         }
@@ -497,6 +497,15 @@ impl<'a> Ctx<'a> {
             if !is_known {
                 ready.push((db, place.bytes.into()));
             }
+        }
+    }
+
+    /// A value or an expiry was written as it was. There is nothing to log, but who watches or listens is told, as Redis does.
+    pub fn written_as_it_was(&mut self, key: &[u8]) {
+        let (space, place) = (self.keyspace().space(self.session.db), self.place(key));
+        self.held.shelf(place.slot).waiters.touched(space, key);
+        if events::are_told(self.server) {
+            self.transaction.notes.push(Note::unchanged(self.session.db, key));
         }
     }
 

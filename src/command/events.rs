@@ -66,6 +66,8 @@ enum Kind {
     RemoveGroup,
     NewConsumer,
     RemoveConsumer,
+    /// It was written as it was.
+    Unchanged,
     /// Nothing that Redis tells of.
     Silent,
 }
@@ -77,6 +79,13 @@ pub struct Note {
     kind: Kind,
     /// The key was there before.
     existed: bool,
+}
+
+impl Note {
+    /// Of what was written as it was.
+    pub fn unchanged(db: u32, key: &[u8]) -> Self {
+        Self { db, key: key.into(), kind: Kind::Unchanged, existed: true }
+    }
 }
 
 /// Whether anybody would hear of an event.
@@ -207,7 +216,7 @@ fn tell_of_notes(ctx: &mut Ctx<'_>, notes: &[Note], args: Args<'_>) {
         stories.entry((note.db, &*note.key)).or_insert_with(new).left += 1;
     }
     let name = ctx.command.name;
-    let backwards = matches!(name, "rpoplpush" | "lmove" | "brpoplpush" | "blmove");
+    let backwards = MOVES.contains(&name);
     for step in 0..notes.len() {
         // What is pushed is told before what was popped for it.
         let note = &notes[if backwards { notes.len() - 1 - step } else { step }];
@@ -223,6 +232,10 @@ fn tell_of_notes(ctx: &mut Ctx<'_>, notes: &[Note], args: Args<'_>) {
             story.existed = true;
             say(NEW);
         }
+        if note.kind == Kind::Unchanged && MOVES.contains(&name) {
+            sides_of_move(name, args).into_iter().for_each(&mut say);
+            continue;
+        }
         let event = event_of(name, note.kind, args);
         if let Some(event) = event.filter(|event| name == "mset" || !story.told.contains(event)) {
             story.told.push(event);
@@ -237,10 +250,31 @@ fn tell_of_notes(ctx: &mut Ctx<'_>, notes: &[Note], args: Args<'_>) {
     }
 }
 
+/// The commands that pop from one list for another.
+const MOVES: [&str; 4] = ["rpoplpush", "lmove", "brpoplpush", "blmove"];
+
+/// The push and the pop of one that leaves the list as it was.
+fn sides_of_move(name: &str, args: Args<'_>) -> [Event; 2] {
+    let says_left = |number: usize| args.try_get(number).is_some_and(|word| is(word, "left"));
+    let (from_left, to_left) = match name {
+        "lmove" | "blmove" => (says_left(3), says_left(4)),
+        _ => (false, true),
+    };
+    [
+        (Notify::LIST, if to_left { "lpush" } else { "rpush" }),
+        (Notify::LIST, if from_left { "lpop" } else { "rpop" }),
+    ]
+}
+
 /// The event of an op that is part of the command that runs.
 fn event_of(name: &'static str, kind: Kind, args: Args<'_>) -> Option<Event> {
     Some(match kind {
         Kind::Silent => return None,
+        Kind::Unchanged => match name {
+            "lset" | "ltrim" => (Notify::LIST, name),
+            "xsetid" => (Notify::STREAM, name),
+            _ => EXPIRE,
+        },
         Kind::Delete if name == "spop" => (Notify::SET, "spop"),
         Kind::Delete => DELETED,
         Kind::Expire => EXPIRE,

@@ -13,4 +13,5 @@ mod snapshot;
 mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;
+mod traced;
 mod workers;
