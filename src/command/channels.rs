@@ -155,6 +155,12 @@ impl Channels {
         std::mem::take(&mut *posts)
     }
 
+    /// Whether something has come for a worker.
+    #[inline]
+    pub fn has_mail(&self, worker: usize) -> bool {
+        self.mailbox(worker).is_some_and(|mailbox| mailbox.is_filled.load(Ordering::Acquire))
+    }
+
     fn mailbox(&self, worker: usize) -> Option<&Mailbox> {
         self.mailboxes.get()?.get(worker)
     }

@@ -399,6 +399,7 @@ impl Connection {
         let args = self.parser.args(&self.query);
         let outcome = execute(server, &mut self.session, &mut transaction, args, &mut outbox.bytes);
         drop(transaction);
+        self.line.durability.set(self.session.durability);
         let appended = self.hold(&mut outbox, from, outcome.gate);
         let reply_len = outbox.bytes.len() - from;
         drop(outbox);
@@ -468,7 +469,6 @@ impl Connection {
             Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
             return false;
         }
-        self.line.durability.set(self.session.durability);
         if outbox.bytes.len() > from {
             outbox.gate(from, gate, self.line.level(log.policy()));
         }
@@ -509,7 +509,6 @@ impl Connection {
         client.last_active_ms.store(now_ms, Relaxed);
         client.db.store(session.db, Relaxed);
         client.resp.store(session.proto as u32, Relaxed);
-        self.line.durability.set(session.durability);
         client.multi.store(session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64), Relaxed);
         client.multi_bytes.store(session.kept_bytes(), Relaxed);
         self.show_input();

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::command::context::Transaction;
 use crate::command::server::Server;
@@ -42,7 +43,9 @@ const SWEPT_AT_ONCE: usize = 512;
 const BEGUN_AT_ONCE: usize = 16;
 
 /// Subscribers that are handed a message in one tick.
-const DELIVERIES_PER_TICK: usize = 2000;
+const DELIVERIES_PER_TICK: usize = 500;
+/// Longest that messages wait for a busy worker.
+const REST_MAX: Duration = Duration::from_millis(2);
 
 /// What the tasks of one worker share.
 pub struct Worker {
@@ -74,6 +77,12 @@ pub struct Worker {
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
     pub subscribers: RefCell<Subscribers>,
+    /// There are deliveries left for another tick.
+    carry_on: Notify,
+    /// When the last deliveries ended, and how long they took.
+    delivered: Cell<(Duration, Duration)>,
+    /// When this tick's began, if it has some.
+    has_delivered: Cell<Option<Duration>>,
 }
 
 impl Worker {
@@ -96,6 +105,9 @@ impl Worker {
             lately: Cell::new(0),
             lines: RefCell::default(),
             subscribers: RefCell::default(),
+            carry_on: Notify::new(),
+            delivered: Cell::default(),
+            has_delivered: Cell::default(),
         }
     }
 
@@ -115,6 +127,39 @@ impl Worker {
         subscribers.collect(&self.server.channels, self.number);
         subscribers.deliver(&self.server, count, &mut |line| self.due(line, false));
         if !subscribers.is_idle() {
+            self.carry_on.notify_one();
+        }
+    }
+
+    /// The deliveries of a tick. They take at most about half of a busy worker's time: meanwhile more messages gather for each
+    /// subscriber, and others are served.
+    fn deliver_in_turn(&self) {
+        if self.subscribers.borrow().is_idle() && !self.server.channels.has_mail(self.number) {
+            return;
+        }
+        let now = self.server.clock.monotonic();
+        let (end, took) = self.delivered.get();
+        let is_busy = !self.due.borrow().is_empty();
+        if is_busy && now.saturating_sub(end) < took.min(REST_MAX) {
+            return self.carry_on.notify_one();
+        }
+        self.deliver(DELIVERIES_PER_TICK);
+        self.has_delivered.set(Some(now));
+    }
+
+    /// The tick's replies and messages are sent: that belongs to the deliveries as well.
+    fn note_deliveries(&self) {
+        if let Some(begin) = self.has_delivered.take() {
+            let end = self.server.clock.monotonic();
+            self.delivered.set((end, end.saturating_sub(begin)));
+        }
+    }
+
+    /// Makes another tick when the sockets have been asked: a flusher that wakes itself would keep them waiting.
+    async fn ticker(self: Rc<Self>) {
+        loop {
+            self.carry_on.notified().await;
+            tokio::task::yield_now().await;
             self.bell.ring();
         }
     }
@@ -193,7 +238,7 @@ impl Worker {
 
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
-        self.deliver(DELIVERIES_PER_TICK);
+        self.deliver_in_turn();
         let stats = &self.server.stats;
         let mut transaction = self.transaction.borrow_mut();
         transaction.time.begin_tick();
@@ -257,6 +302,7 @@ impl Worker {
         std::future::poll_fn(|cx| {
             self.bell.answer(cx.waker(), || {
                 self.flush();
+                self.note_deliveries();
                 self.grant_turns();
             });
             Poll::<()>::Pending
@@ -318,6 +364,7 @@ pub fn spawn(
             let worker = Rc::new(Worker::new(server, number, bell));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
+            tokio::task::spawn_local(worker.clone().ticker());
             let mut begun = 0;
             while let Some(socket) = accepted.recv().await {
                 connection::start(&worker, socket);
