@@ -37,6 +37,7 @@ safeguards! {
     EverysecLate "everysec-late",
     OwnLevel "own-level",
     HeldDemand "held-demand",
+    PushGate "push-gate",
     // The latch.
     FailureFinal "failure-final",
     LatchWritten "latch-written",

@@ -15,6 +15,8 @@ pub struct Client {
     pub addr: String,
     pub laddr: String,
     pub fd: i32,
+    /// Number of the worker that serves it.
+    pub worker: usize,
     pub unix_socket: bool,
     pub created_ms: u64,
     pub name: Mutex<String>,
@@ -29,6 +31,8 @@ pub struct Client {
     /// Commands in the open MULTI, -1 without one.
     pub multi: AtomicI64,
     pub watched: AtomicU64,
+    /// Channels, patterns and shard channels that it is subscribed to.
+    pub subscriptions: [AtomicUsize; 3],
     pub multi_bytes: AtomicUsize,
     pub query_bytes: AtomicUsize,
     pub query_free: AtomicUsize,
@@ -69,6 +73,10 @@ impl Client {
     /// Whether it waits for something before it is answered: a key, or the end of a pause.
     pub fn is_blocked(&self) -> bool {
         self.held_back.load(Relaxed) || self.blocked.lock().is_some()
+    }
+
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 
     /// Ends the connection; replies that are due are still sent if `soon` is not asked for.

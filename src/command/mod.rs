@@ -4,8 +4,10 @@
 //! `docs/commands.md` are all read from that declaration.
 
 pub mod backups;
+pub mod channels;
 pub mod clients;
 pub mod context;
+pub mod events;
 pub mod keys;
 pub mod many_keys;
 pub mod memory;
@@ -83,6 +85,7 @@ pub enum Group {
     Connection,
     Server,
     Transactions,
+    PubSub,
 }
 
 impl Group {
@@ -102,6 +105,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
         }
     }
 
@@ -120,7 +124,7 @@ impl Group {
             Self::Geo => Some("geo"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
-            Self::Server => None,
+            Self::Server | Self::PubSub => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::backups::Backups;
+use super::channels::Channels;
 use super::clients::Clients;
 use super::memory::Memory;
 use super::registry::Registry;
@@ -60,6 +61,7 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
     pub clients: Clients,
+    pub channels: Channels,
     pub stats: Stats,
     pub slowlog: SlowLog,
     pub store: OnceLock<Store>,
@@ -102,6 +104,7 @@ impl Server {
             slowlog: SlowLog::default(),
             registry,
             clients: Clients::default(),
+            channels: Channels::default(),
             store: OnceLock::new(),
             loading: Loading::default(),
             run_id,

@@ -13,20 +13,21 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
+use crate::command::channels;
 use crate::command::session::Session;
 use crate::command::snapshots::{Then, Waiting};
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
 use crate::engine::{Flow, execute, look_ahead, run, transactions};
-use crate::log::{LogState, Lsn, Policy};
+use crate::log::{LogState, Lsn};
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::{Limits, Parsed, Parser, Reply};
 
 use super::client_memory;
 use super::line::{COUNTED_FROM, Line};
 use super::listen;
-use super::outbox::{Level, Outbox};
+use super::outbox::Outbox;
 use super::stream::{Accepted, ReadHalf};
 use super::worker::{GATHERED_LEN_MAX, READ_BUFFER, Worker};
 
@@ -89,7 +90,7 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
             waker.wake_by_ref();
         }
     });
-    let client = Arc::new(listen::describe(server, &socket, wake));
+    let client = Arc::new(listen::describe(server, worker.number, &socket, wake));
     let (read, write) = match socket.split() {
         Ok(halves) => halves,
         Err(error) => {
@@ -122,6 +123,18 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         std::future::poll_fn(|cx| connection.poll(cx)).await;
         connection.end();
     });
+}
+
+/// Tells the worker what a request changed. Who ends a subscription still gets what was published before.
+#[inline]
+fn change_subscriptions(worker: &Worker, line: &Rc<Line>, session: &mut Session) {
+    let changes = session.subscriptions.as_mut().map(|own| std::mem::take(&mut own.changes));
+    for change in changes.into_iter().flatten() {
+        if !change.is_new {
+            worker.deliver(usize::MAX);
+        }
+        worker.subscribers.borrow_mut().change(line, change);
+    }
 }
 
 impl Connection {
@@ -304,6 +317,10 @@ impl Connection {
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
+                    if self.session.subscriptions.is_some() {
+                        // What was published before the request comes before its reply.
+                        self.worker.deliver(usize::MAX);
+                    }
                     appended |= self.execute(cx);
                     if looked_at > 0 {
                         looked_at -= 1;
@@ -382,10 +399,12 @@ impl Connection {
         let args = self.parser.args(&self.query);
         let outcome = execute(server, &mut self.session, &mut transaction, args, &mut outbox.bytes);
         drop(transaction);
+        self.line.durability.set(self.session.durability);
         let appended = self.hold(&mut outbox, from, outcome.gate);
         let reply_len = outbox.bytes.len() - from;
         drop(outbox);
         self.turn = self.turn.saturating_sub(reply_len / TURN_REPLY_LEN);
+        change_subscriptions(&self.worker, &self.line, &mut self.session);
         match outcome.flow {
             Flow::Done => {}
             Flow::Park => {
@@ -439,8 +458,7 @@ impl Connection {
         }
         let Some(store) = self.worker.server.store.get() else { return false };
         let log = &store.log;
-        let durable = log.durable_lsn();
-        if gate <= durable {
+        if gate <= log.durable_lsn() {
             return false;
         }
         if let LogState::Failed { reason } = log.state()
@@ -451,13 +469,8 @@ impl Connection {
             Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
             return false;
         }
-        let own = self.session.durability.filter(|_| !is_off(Safeguard::OwnLevel));
-        let level = match own.unwrap_or_else(|| log.policy()) {
-            Policy::Always => Level::Durable,
-            Policy::EverySec | Policy::No => Level::Written,
-        };
         if outbox.bytes.len() > from {
-            outbox.gate(from, gate, level);
+            outbox.gate(from, gate, self.line.level(log.policy()));
         }
         gate > log.written_lsn()
     }
@@ -642,6 +655,8 @@ impl Connection {
             *self.line.client.blocked.lock() = None;
             server.clients.blocked.fetch_sub(1, Relaxed);
         }
+        channels::forget_session(&server, &mut self.session);
+        change_subscriptions(&self.worker, &self.line, &mut self.session);
         transactions::forget_session(&server, &mut self.session);
         if !is_off(Safeguard::Forgotten) {
             server.clients.remove(self.line.client.id);

@@ -264,10 +264,16 @@ async fn back_off(error: &io::Error) {
 const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts set a password (requirepass), or turn protected mode off (protected-mode no).";
 
 /// What the registry shows of a new connection.
-pub fn describe(server: &Server, socket: &Accepted, wake: Box<dyn Fn() + Send + Sync>) -> Client {
+pub fn describe(
+    server: &Server,
+    worker: usize,
+    socket: &Accepted,
+    wake: Box<dyn Fn() + Send + Sync>,
+) -> Client {
     let base = client_without_socket(server.clients.fresh_id(), server.clock.wall_ms());
     let mut client = Arc::into_inner(base).expect("nobody else has it yet");
     client.wake = wake;
+    client.worker = worker;
     match socket {
         Accepted::Tcp(stream) => {
             client.fd = stream.as_raw_fd();

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod signals;
 pub mod start;
 pub mod stream;
+pub mod subscribers;
 mod sync;
 pub mod worker;
 

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::command::context::Transaction;
 use crate::command::server::Server;
@@ -22,6 +23,7 @@ use super::connection;
 use super::line::Line;
 use super::outbox::Published;
 use super::stream::Accepted;
+use super::subscribers::Subscribers;
 
 /// Size of the buffer that connections without unread input share for reading.
 pub const READ_BUFFER: usize = 64 << 10;
@@ -40,9 +42,15 @@ const SWEPT_AT_ONCE: usize = 512;
 /// New connections that are begun before others get their turn.
 const BEGUN_AT_ONCE: usize = 16;
 
+/// Subscribers that are handed a message in one tick.
+const DELIVERIES_PER_TICK: usize = 500;
+/// Longest that messages wait for a busy worker.
+const REST_MAX: Duration = Duration::from_millis(2);
+
 /// What the tasks of one worker share.
 pub struct Worker {
     pub server: Arc<Server>,
+    pub number: usize,
     pub bell: Arc<Bell>,
     /// Connections that have replies to send, or may have.
     due: RefCell<Vec<Rc<Line>>>,
@@ -68,12 +76,20 @@ pub struct Worker {
     lately: Cell<usize>,
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
+    pub subscribers: RefCell<Subscribers>,
+    /// There are deliveries left for another tick.
+    carry_on: Notify,
+    /// When the last deliveries ended, and how long they took.
+    delivered: Cell<(Duration, Duration)>,
+    /// When this tick's began, if it has some.
+    has_delivered: Cell<Option<Duration>>,
 }
 
 impl Worker {
-    fn new(server: Arc<Server>, bell: Arc<Bell>) -> Self {
+    fn new(server: Arc<Server>, number: usize, bell: Arc<Bell>) -> Self {
         Self {
             server,
+            number,
             bell,
             due: RefCell::default(),
             held: RefCell::default(),
@@ -88,6 +104,10 @@ impl Worker {
             places: RefCell::default(),
             lately: Cell::new(0),
             lines: RefCell::default(),
+            subscribers: RefCell::default(),
+            carry_on: Notify::new(),
+            delivered: Cell::default(),
+            has_delivered: Cell::default(),
         }
     }
 
@@ -99,6 +119,49 @@ impl Worker {
         }
         self.appended.set(self.appended.get() | appended);
         self.bell.ring();
+    }
+
+    /// Hands out what was published, to at most `count` subscribers.
+    pub fn deliver(&self, count: usize) {
+        let mut subscribers = self.subscribers.borrow_mut();
+        subscribers.collect(&self.server.channels, self.number);
+        subscribers.deliver(&self.server, count, &mut |line| self.due(line, false));
+        if !subscribers.is_idle() {
+            self.carry_on.notify_one();
+        }
+    }
+
+    /// The deliveries of a tick. They take at most about half of a busy worker's time: meanwhile more messages gather for each
+    /// subscriber, and others are served.
+    fn deliver_in_turn(&self) {
+        if self.subscribers.borrow().is_idle() && !self.server.channels.has_mail(self.number) {
+            return;
+        }
+        let now = self.server.clock.monotonic();
+        let (end, took) = self.delivered.get();
+        let is_busy = !self.due.borrow().is_empty();
+        if is_busy && now.saturating_sub(end) < took.min(REST_MAX) {
+            return self.carry_on.notify_one();
+        }
+        self.deliver(DELIVERIES_PER_TICK);
+        self.has_delivered.set(Some(now));
+    }
+
+    /// The tick's replies and messages are sent: that belongs to the deliveries as well.
+    fn note_deliveries(&self) {
+        if let Some(begin) = self.has_delivered.take() {
+            let end = self.server.clock.monotonic();
+            self.delivered.set((end, end.saturating_sub(begin)));
+        }
+    }
+
+    /// Makes another tick when the sockets have been asked: a flusher that wakes itself would keep them waiting.
+    async fn ticker(self: Rc<Self>) {
+        loop {
+            self.carry_on.notified().await;
+            tokio::task::yield_now().await;
+            self.bell.ring();
+        }
     }
 
     /// Calls the waker when the log has moved.
@@ -175,6 +238,7 @@ impl Worker {
 
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
+        self.deliver_in_turn();
         let stats = &self.server.stats;
         let mut transaction = self.transaction.borrow_mut();
         transaction.time.begin_tick();
@@ -238,6 +302,7 @@ impl Worker {
         std::future::poll_fn(|cx| {
             self.bell.answer(cx.waker(), || {
                 self.flush();
+                self.note_deliveries();
                 self.grant_turns();
             });
             Poll::<()>::Pending
@@ -296,9 +361,10 @@ pub fn spawn(
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            let worker = Rc::new(Worker::new(server, bell));
+            let worker = Rc::new(Worker::new(server, number, bell));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
+            tokio::task::spawn_local(worker.clone().ticker());
             let mut begun = 0;
             while let Some(socket) = accepted.recv().await {
                 connection::start(&worker, socket);
@@ -309,6 +375,7 @@ pub fn spawn(
             }
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();
+            worker.deliver(usize::MAX);
             worker.flush();
         });
     })

@@ -7,6 +7,7 @@ mod faulty;
 mod full_disk;
 mod levels;
 mod limits;
+mod messages;
 mod order;
 mod snapshot;
 mod stuck_sync;
