@@ -64,6 +64,7 @@ pub fn registry() -> command::registry::Registry {
         admin::config::COMMANDS,
         admin::connection::COMMANDS,
         admin::debug::COMMANDS,
+        admin::pubsub::COMMANDS,
         admin::server::COMMANDS,
         admin::slowlog::COMMANDS,
         admin::snapshots::COMMANDS,

@@ -35,9 +35,9 @@ impl ClientType {
         })
     }
 
-    /// All clients are of the normal kind: there are no replicas and no subscribers here.
-    fn of(_: &Client) -> Self {
-        Self::Normal
+    /// There are no replicas here.
+    fn of(client: &Client) -> Self {
+        if client.is_subscribed() { Self::PubSub } else { Self::Normal }
     }
 }
 

@@ -14,9 +14,10 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
     let (query, free) = (client.query_bytes.load(Relaxed), client.query_free.load(Relaxed));
     let (multi_bytes, output) = (client.multi_bytes.load(Relaxed), client.output_bytes.load(Relaxed));
     let total = size_of::<Client>() + query + free + multi_bytes + output;
+    let [sub, psub, ssub] = [0, 1, 2].map(|topic: usize| client.subscriptions[topic].load(Relaxed));
     format!(
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age_s} idle={idle_s} flags={flags} db={db} \
-         sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={query} qbuf-free={free} argv-mem=0 \
+         sub={sub} psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={query} qbuf-free={free} argv-mem=0 \
          multi-mem={multi_bytes} rbs=0 rbp=0 obl={output} oll=0 omem={output} tot-mem={total} events=r \
          cmd={command} user=default redir=-1 resp={resp} lib-name={lib_name} lib-ver={lib_ver} \
          tot-net-in={net_in} tot-net-out={net_out} tot-cmds={commands}\n",
@@ -41,6 +42,7 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
 /// Redis' letters; `N` if there is nothing to say.
 fn flags(client: &Client) -> String {
     let letters = [
+        ('P', client.is_subscribed()),
         ('x', client.multi.load(Relaxed) >= 0),
         ('b', client.is_blocked()),
         ('A', client.killed.load(Relaxed)),

@@ -146,7 +146,8 @@ fn describe(command: &Command, reply: &mut Reply<'_>) {
 }
 
 fn flag_names(flags: Flags) -> Vec<&'static str> {
-    const NAMES: [(Flags, &str); 18] = [
+    // Redis keeps `may_replicate` to itself.
+    const NAMES: [(Flags, &str); 17] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -161,7 +162,6 @@ fn flag_names(flags: Flags) -> Vec<&'static str> {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),

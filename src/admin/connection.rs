@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::channels;
 use crate::command::options::is;
 use crate::command::session::ReplyMode;
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
@@ -88,8 +89,13 @@ pub static COMMANDS: &[Command] = &[
     },
 ];
 
-fn ping(_: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+fn ping(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     match args.len() {
+        1 | 2 if reply.proto() == Protocol::Resp2 && ctx.session.is_subscribed() => {
+            reply.array(2);
+            reply.bulk_str("pong");
+            reply.bulk(args.try_get(1).unwrap_or_default());
+        }
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.get(1)),
         _ => return Err(CommandError::wrong_arity("ping")),
@@ -111,6 +117,7 @@ fn quit(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
 fn reset(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     ctx.session.multi = None;
     ctx.unwatch_all();
+    channels::forget_session(ctx.server, ctx.session);
     let authenticated = ctx.server.config.requirepass().is_empty();
     let session = &mut *ctx.session;
     session.db = 0;

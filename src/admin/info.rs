@@ -1,11 +1,12 @@
 //! INFO: the server in figures, in sections, under Redis' names where the meaning is Redis'. What this server doesn't have
-//! (replicas, subscribers, evictions so far) reads as none. Section `Duramen` is our own.
+//! (replicas, for one) reads as none. Section `Duramen` is our own.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::command::backups::Backups;
+use crate::command::channels::Topic;
 use crate::command::snapshots::{Runs, Snapshots};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
 use crate::config::AppendFsync;
@@ -148,7 +149,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("client_recent_max_output_buffer", largest(|client| client.output_bytes.load(Relaxed)));
     lines.add("blocked_clients", blocked);
     lines.add("tracking_clients", 0);
-    lines.add("pubsub_clients", 0);
+    lines.add("pubsub_clients", clients.iter().filter(|client| client.is_subscribed()).count());
     lines.add("watching_clients", watching.count());
     lines.add("clients_in_timeout_table", 0);
     lines.add("total_watched_keys", keys_watched);
@@ -258,7 +259,11 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("current_eviction_exceeded_time", of_late.as_millis());
     lines.add("keyspace_hits", stats.keyspace_hits.get());
     lines.add("keyspace_misses", stats.keyspace_misses.get());
-    lines.add_all(["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"].map(|name| (name, 0)));
+    for (name, topic) in
+        ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"].into_iter().zip(Topic::ALL)
+    {
+        lines.add(name, ctx.server.channels.len(topic));
+    }
     lines.add_all(["latest_fork_usec", "total_forks", "migrate_cached_sockets"].map(|name| (name, 0)));
     lines.add_all(["slave_expires_tracked_keys", "active_defrag_hits"].map(|name| (name, 0)));
     lines.add_all(["active_defrag_misses", "active_defrag_key_hits"].map(|name| (name, 0)));

@@ -16,6 +16,7 @@ mod digests;
 pub mod help;
 pub mod info;
 pub mod info_memory;
+pub mod pubsub;
 pub mod server;
 pub mod slowlog;
 pub mod snapshots;

@@ -15,6 +15,8 @@ pub struct Client {
     pub addr: String,
     pub laddr: String,
     pub fd: i32,
+    /// Number of the worker that serves it.
+    pub worker: usize,
     pub unix_socket: bool,
     pub created_ms: u64,
     pub name: Mutex<String>,
@@ -29,6 +31,8 @@ pub struct Client {
     /// Commands in the open MULTI, -1 without one.
     pub multi: AtomicI64,
     pub watched: AtomicU64,
+    /// Channels, patterns and shard channels that it is subscribed to.
+    pub subscriptions: [AtomicUsize; 3],
     pub multi_bytes: AtomicUsize,
     pub query_bytes: AtomicUsize,
     pub query_free: AtomicUsize,
@@ -69,6 +73,10 @@ impl Client {
     /// Whether it waits for something before it is answered: a key, or the end of a pause.
     pub fn is_blocked(&self) -> bool {
         self.held_back.load(Relaxed) || self.blocked.lock().is_some()
+    }
+
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 
     /// Ends the connection; replies that are due are still sent if `soon` is not asked for.
@@ -118,6 +126,11 @@ impl Clients {
     /// By id, that is by age.
     pub fn all(&self) -> Vec<Arc<Client>> {
         self.by_id.read().values().cloned().collect()
+    }
+
+    /// Those who are chosen, by age. `is_chosen` must be quick: nobody comes or goes meanwhile.
+    pub fn chosen(&self, is_chosen: impl Fn(&Client) -> bool) -> Vec<Arc<Client>> {
+        self.by_id.read().values().filter(|client| is_chosen(client)).cloned().collect()
     }
 
     pub fn len(&self) -> usize {

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use smallvec::SmallVec;
 
+use super::channels::Publication;
+use super::events::{self, Event, Note};
 use super::server::Server;
 use super::session::Session;
 use super::snapshots::Wish;
@@ -29,7 +31,7 @@ use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::{OwnedArgs, Reply};
-use crate::types::hash::value::Hash;
+use crate::types::hash::value::{Hash, HashOp};
 use crate::types::list::value::List;
 use crate::types::set::value::Set;
 use crate::types::sorted_set::value::SortedSet;
@@ -88,6 +90,10 @@ pub struct Transaction {
     /// Keyspaces to be dropped where it may take time.
     pub retired: Vec<Box<Part>>,
     pub changes: u64,
+    /// Messages that are posted with the record.
+    pub publications: Vec<Publication>,
+    /// What the command has done so far, for keyspace notifications.
+    pub notes: Vec<Note>,
     /// What the counters of accesses draw from.
     pub chance: u64,
     /// Keys that might be evicted next.
@@ -109,6 +115,8 @@ impl Transaction {
         self.gate = 0;
         self.ready.clear();
         self.changes = 0;
+        self.publications.clear();
+        self.notes.clear();
     }
 }
 
@@ -142,6 +150,8 @@ pub struct Ctx<'a> {
     pub wait_durable: Option<(Lsn, Option<u64>, i64)>,
     /// Set by SAVE and its relatives: carried out once the record is appended.
     pub wish: Option<Wish>,
+    /// What is done now is not the command's doing, and tells of itself.
+    is_aside: bool,
     /// A key was found whose time has come, and it was left where it is.
     hides_expired: bool,
     held: Held<'a>,
@@ -174,6 +184,7 @@ impl<'a> Ctx<'a> {
             woken_by: None,
             wait_durable: None,
             wish: None,
+            is_aside: false,
             hides_expired: false,
             held,
             keys,
@@ -249,6 +260,9 @@ impl<'a> Ctx<'a> {
         if how != Look::Quietly {
             let tally = &mut self.transaction.tally;
             *if position.is_some() { &mut tally.hits } else { &mut tally.misses } += 1;
+            if position.is_none() && events::are_told(self.server) && self.command.parent != "object" {
+                events::tell(self.server, self.transaction, db, key, events::KEY_MISS);
+            }
         }
         let touch = how == Look::Access;
         self.held.entry_mut(space, &place, position?, touch)
@@ -281,9 +295,37 @@ impl<'a> Ctx<'a> {
 
     /// Removes a key whose time has come, as an op of its own.
     pub fn expire_in(&mut self, db: u32, key: &[u8]) {
-        if self.apply_in(db, key, Op::Delete).is_ok() {
+        if self.apply_aside(db, key, Op::Delete, events::EXPIRED) {
             self.server.stats.expired_keys.add(1);
         }
+    }
+
+    /// Removes a key to make room, as an op of its own. True if it was there.
+    pub fn evict_in(&mut self, db: u32, key: &[u8]) -> bool {
+        self.apply_aside(db, key, Op::Delete, events::EVICTED)
+    }
+
+    /// Removes fields of a hash whose time has come.
+    pub fn expire_fields_in(&mut self, db: u32, key: &[u8], fields: &[&[u8]]) -> Result<(), CommandError> {
+        if !self.apply_aside(db, key, Op::Hash(HashOp::remove(fields)), events::FIELDS_EXPIRED) {
+            return Err(CommandError::new("ERR internal error: the change was not made"));
+        }
+        if events::are_told(self.server) && self.entry_in(db, key).is_none() {
+            events::tell(self.server, self.transaction, db, key, events::DELETED);
+        }
+        self.server.stats.expired_fields.add(fields.len() as u64);
+        Ok(())
+    }
+
+    /// Does what is not the command's own doing, and tells of it at once.
+    fn apply_aside(&mut self, db: u32, key: &[u8], op: Op<'_>, event: Event) -> bool {
+        let outer = std::mem::replace(&mut self.is_aside, true);
+        let is_done = self.apply_in(db, key, op).is_ok();
+        self.is_aside = outer;
+        if is_done && events::are_told(self.server) {
+            events::tell(self.server, self.transaction, db, key, event);
+        }
+        is_done
     }
 
     /// The live entry of a key in the selected database, counted as an access and as a hit or a miss.
@@ -413,6 +455,8 @@ impl<'a> Ctx<'a> {
         if self.hides_expired && !is_off(Safeguard::HiddenKey) {
             self.clear_hidden(db, space, &place);
         }
+        let note =
+            (!self.is_aside && events::are_told(self.server)).then(|| events::note(self, db, key, &op));
         self.held.apply(space, &place, &op).map_err(|misfit| {
             tracing::error!(
                 command = self.command.name,
@@ -420,6 +464,7 @@ impl<'a> Ctx<'a> {
             );
             CommandError::new("ERR internal error: the change was not made")
         })?;
+        self.transaction.notes.extend(note);
         encode_key_op(&mut self.transaction.body, space, key, &op);
         self.touched(db, space, &place, &op);
         if let Op::Rename { to } = op {
@@ -455,6 +500,15 @@ impl<'a> Ctx<'a> {
             if !is_known {
                 ready.push((db, place.bytes.into()));
             }
+        }
+    }
+
+    /// A value or an expiry was written as it was. There is nothing to log, but who watches or listens is told, as Redis does.
+    pub fn written_as_it_was(&mut self, key: &[u8]) {
+        let (space, place) = (self.keyspace().space(self.session.db), self.place(key));
+        self.held.shelf(place.slot).waiters.touched(space, key);
+        if events::are_told(self.server) {
+            self.transaction.notes.push(Note::unchanged(self.session.db, key));
         }
     }
 
@@ -607,6 +661,9 @@ impl<'a> Ctx<'a> {
         let result = (command.handler)(self, args, reply);
         if result.is_err() {
             reply.truncate(mark);
+        }
+        if !self.transaction.notes.is_empty() {
+            events::tell_of_command(self, args);
         }
         self.command = outer;
         result

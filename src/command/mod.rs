@@ -4,8 +4,10 @@
 //! `docs/commands.md` are all read from that declaration.
 
 pub mod backups;
+pub mod channels;
 pub mod clients;
 pub mod context;
+pub mod events;
 pub mod keys;
 pub mod many_keys;
 pub mod memory;
@@ -87,6 +89,7 @@ pub enum Group {
     Server,
     Transactions,
     Scripting,
+    PubSub,
 }
 
 impl Group {
@@ -107,6 +110,7 @@ impl Group {
             Self::Server => "server",
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",
+            Self::PubSub => "pubsub",
         }
     }
 
@@ -126,7 +130,7 @@ impl Group {
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
             Self::Scripting => Some("scripting"),
-            Self::Server => None,
+            Self::Server | Self::PubSub => None,
         }
     }
 }

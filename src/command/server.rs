@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::backups::Backups;
+use super::channels::Channels;
 use super::clients::Clients;
 use super::memory::Memory;
 use super::registry::Registry;
@@ -61,6 +62,7 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
     pub clients: Clients,
+    pub channels: Channels,
     pub stats: Stats,
     pub slowlog: SlowLog,
     pub scripts: Scripts,
@@ -105,6 +107,7 @@ impl Server {
             scripts: Scripts::default(),
             registry,
             clients: Clients::default(),
+            channels: Channels::default(),
             store: OnceLock::new(),
             loading: Loading::default(),
             run_id,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::Command;
+use super::channels::Subscriptions;
 use super::clients::Client;
 use crate::keyspace::waiters::WatchFlag;
 use crate::log::Policy;
@@ -131,7 +132,10 @@ pub struct Session {
     pub watched: WatchedKeys,
     /// Set when a watched key changed.
     pub watch_flag: WatchFlag,
+    pub subscriptions: Option<Box<Subscriptions>>,
     pub reply_mode: ReplyMode,
+    /// The reply to this command leaves whatever CLIENT REPLY says.
+    pub out_of_band: bool,
     /// CLIENT NO-TOUCH: lookups don't count as accesses.
     pub no_touch: bool,
     /// LSN behind the connection's last write.
@@ -153,7 +157,9 @@ impl Session {
             multi: None,
             watched: WatchedKeys::default(),
             watch_flag: WatchFlag::default(),
+            subscriptions: None,
             reply_mode: ReplyMode::On,
+            out_of_band: false,
             no_touch: false,
             last_write: 0,
             close_after_reply: false,
@@ -161,8 +167,16 @@ impl Session {
         }
     }
 
-    /// Bytes kept from one request to the next: queued commands, watched keys.
+    /// Bytes kept from one request to the next: queued commands, watched keys, subscriptions.
     pub fn kept_bytes(&self) -> usize {
-        self.multi.as_ref().map_or(0, Multi::heap_len) + self.watched.bytes
+        self.multi.as_ref().map_or(0, Multi::heap_len)
+            + self.watched.bytes
+            + self.subscriptions.as_ref().map_or(0, |own| own.heap_len())
+    }
+
+    /// It listens to something, so in RESP2 it may not do much else.
+    #[inline]
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|own| !own.is_empty())
     }
 }

@@ -14,7 +14,7 @@ use crate::error::CommandError;
 use crate::keyspace::prefetch::{BATCH, Place};
 use crate::log::Lsn;
 use crate::resp::lookahead::first_arguments;
-use crate::resp::{OwnedArgs, Reply};
+use crate::resp::{OwnedArgs, Protocol, Reply};
 
 use super::blocking::Parked;
 use super::{evict, run, transactions};
@@ -71,8 +71,10 @@ pub fn execute(
             Outcome::done(0)
         }
     };
+    let out_of_band = std::mem::take(&mut session.out_of_band);
     match session.reply_mode {
         ReplyMode::On => {}
+        _ if out_of_band => {}
         ReplyMode::Off => out.truncate(start),
         ReplyMode::SkipNext => {
             session.reply_mode = ReplyMode::Skip;
@@ -180,6 +182,12 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
     if server.store.get().is_none() && !flags.contains(Flags::LOADING) {
         return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
     }
+    if session.proto == Protocol::Resp2 && session.is_subscribed() && !may_run_subscribed(command) {
+        return Err(CommandError::owned(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            command.full_name()
+        )));
+    }
     Ok(())
 }
 
@@ -190,6 +198,14 @@ fn may_run_beside_script(session: &Session, command: &Command) -> bool {
     command.flags.contains(Flags::ALLOW_BUSY)
         && command.keys.is_empty()
         && !(forgets_watched && !session.watched.is_empty())
+        // What it is subscribed to is the thread's to forget, which is in the middle of something.
+        && !(command.name == "reset" && session.subscriptions.is_some())
+}
+
+/// What a RESP2 connection may do that others send messages to.
+fn may_run_subscribed(command: &Command) -> bool {
+    (command.flags.contains(Flags::PUBSUB) && command.flags.contains(Flags::NOSCRIPT))
+        || matches!(command.name, "ping" | "quit" | "reset")
 }
 
 /// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.

@@ -16,7 +16,6 @@ use crate::command::session::Session;
 use crate::command::{Command, Flags};
 use crate::error::CommandError;
 use crate::keyspace::eviction::{Candidate, First, Pool, Scores};
-use crate::keyspace::op::Op;
 use crate::keyspace::waiters::StripeSet;
 use crate::memory_gauge;
 
@@ -179,7 +178,7 @@ fn evict(ctx: &mut Ctx<'_>, candidate: &Candidate, scores: &Scores) -> Option<()
         }
     }
     let key: smallvec::SmallVec<[u8; 64]> = entry.key().into();
-    ctx.apply_in(candidate.db, &key, Op::Delete).ok()?;
+    ctx.evict_in(candidate.db, &key).then_some(())?;
     ctx.server.stats.evicted_keys.add(1);
     Some(())
 }

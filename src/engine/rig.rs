@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, SimClock};
+use crate::command::channels;
 use crate::command::clients::Client;
 use crate::command::context::Transaction;
 use crate::command::memory;
@@ -29,6 +30,7 @@ pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
         addr: String::new(),
         laddr: String::new(),
         fd: -1,
+        worker: 0,
         unix_socket: false,
         created_ms: now_ms,
         name: Mutex::default(),
@@ -40,6 +42,7 @@ pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
         last_command: AtomicUsize::new(usize::MAX),
         multi: AtomicI64::new(-1),
         watched: AtomicU64::new(0),
+        subscriptions: Default::default(),
         multi_bytes: AtomicUsize::new(0),
         query_bytes: AtomicUsize::new(0),
         query_free: AtomicUsize::new(0),
@@ -75,6 +78,7 @@ impl Rig {
             Server::new(config, shared, crate::registry()).map_err(StoreError::io("random numbers"))?;
         let store = crate::recovery::open(&server, disk, options)?;
         assert!(server.store.set(store).is_ok(), "the server is new, so its store was not set before");
+        server.channels.open(vec![Box::new(|| {})]);
         Ok(Self {
             server: Arc::new(server),
             clock,
@@ -172,7 +176,13 @@ impl Rig {
         {
             blocking::forget(&self.server, &parked.waiter);
         }
+        channels::forget_session(&self.server, &mut self.sessions[session]);
         transactions::forget_session(&self.server, &mut self.sessions[session]);
+    }
+
+    /// What was published since to those who subscribed.
+    pub fn posts(&self) -> Vec<channels::Post> {
+        self.server.channels.take_posts(0)
     }
 
     /// Lets time pass.

@@ -7,6 +7,7 @@ use crate::command::server::{Server, Store};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::snapshots::{Waiting, Wish};
 use crate::command::{Args, Command, Flags, slowlog};
+use crate::command::{channels, events};
 use crate::error::CommandError;
 use crate::keyspace::Held;
 use crate::keyspace::stripe::stripe_of;
@@ -46,6 +47,12 @@ pub fn run(
     out: &mut Vec<u8>,
 ) -> Outcome {
     session.client.last_command.store(number, Relaxed);
+    if command.flags.contains(Flags::PUBSUB)
+        && !command.flags.contains(Flags::NOSCRIPT)
+        && server.channels.is_congested()
+    {
+        return Outcome { flow: Flow::Park, gate: 0 };
+    }
     let Some(store) = server.store.get() else {
         return run_while_loading(server, session, transaction, command, number, args, now_ms, out);
     };
@@ -112,6 +119,7 @@ fn run_while_loading(
     let took = ctx.transaction.time.end(&*server.clock);
     ctx.transaction.tally.command(&server.stats, number, took);
     count(&ctx, number, &result);
+    channels::post(server, ctx.transaction, 0);
     Outcome { flow: Flow::Done, gate: 0 }
 }
 
@@ -170,6 +178,9 @@ fn handle(
         reply.truncate(mark);
         reply.error(error.text());
     }
+    if !ctx.transaction.notes.is_empty() {
+        events::tell_of_command(ctx, args);
+    }
     result
 }
 
@@ -200,6 +211,7 @@ fn finish(
     };
     let service = if ctx.transaction.ready.is_empty() { None } else { Some(blocking::serve_ready(&mut ctx)) };
     let lsn = append(store, &mut ctx);
+    channels::post(ctx.server, ctx.transaction, ctx.session.last_write);
     if let Some(waiting) = ctx.wish.take().and_then(|wish| carry_out(&mut ctx, wish)) {
         flow = Flow::WaitSnapshot(waiting);
     }
@@ -282,6 +294,7 @@ pub fn run_internal(
     work(&mut ctx);
     let service = blocking::serve_ready(&mut ctx);
     let lsn = append(store, &mut ctx);
+    channels::post(server, ctx.transaction, lsn);
     ctx.transaction.tally.add_to(&server.stats);
     drop(ctx);
     deliver(service.served, lsn);
@@ -330,6 +343,7 @@ pub(super) fn run_apart(
         Ctx::new(server, &mut session, Command::INTERNAL, &mut transaction, held, Keys::new(), now_ms);
     let served = serve(&mut ctx);
     let lsn = append(store, &mut ctx);
+    channels::post(server, ctx.transaction, lsn);
     ctx.transaction.tally.add_to(&server.stats);
     drop(ctx);
     deliver(served, lsn);

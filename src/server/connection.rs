@@ -14,20 +14,21 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
+use crate::command::channels;
 use crate::command::session::Session;
 use crate::command::snapshots::{Then, Waiting};
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
 use crate::engine::{Flow, execute, look_ahead, run, transactions};
-use crate::log::{LogState, Lsn, Policy};
+use crate::log::{LogState, Lsn};
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::{Limits, Parsed, Parser, Reply};
 
 use super::client_memory;
 use super::line::{COUNTED_FROM, Line};
 use super::listen;
-use super::outbox::{Level, Outbox};
+use super::outbox::Outbox;
 use super::stream::{Accepted, ReadHalf};
 use super::worker::{GATHERED_LEN_MAX, READ_BUFFER, Worker};
 
@@ -90,7 +91,7 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
             waker.wake_by_ref();
         }
     });
-    let client = Arc::new(listen::describe(server, &socket, wake));
+    let client = Arc::new(listen::describe(server, worker.number, &socket, wake));
     let (read, write) = match socket.split() {
         Ok(halves) => halves,
         Err(error) => {
@@ -125,6 +126,18 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         std::future::poll_fn(|cx| connection.borrow_mut().poll(cx)).await;
         connection.borrow_mut().end();
     });
+}
+
+/// Tells the worker what a request changed. Who ends a subscription still gets what was published before.
+#[inline]
+fn change_subscriptions(worker: &Worker, line: &Rc<Line>, session: &mut Session) {
+    let changes = session.subscriptions.as_mut().map(|own| std::mem::take(&mut own.changes));
+    for change in changes.into_iter().flatten() {
+        if !change.is_new {
+            worker.deliver(usize::MAX);
+        }
+        worker.subscribers.borrow_mut().change(line, change);
+    }
 }
 
 impl Connection {
@@ -169,6 +182,7 @@ impl Connection {
                     self.tuck_away();
                     return Poll::Pending;
                 }
+                Poll::Ready(Ok(0)) if is_off(Safeguard::HalfClose) => return Poll::Ready(()),
                 Poll::Ready(Ok(0)) => {
                     // What was asked is still answered: `printf PING | nc` closes its side first.
                     self.close_when_sent();
@@ -245,7 +259,8 @@ impl Connection {
     /// A request that is not complete waits in no more room than it needs: the large buffers are for reading.
     fn tuck_away(&mut self) {
         let (len, capacity) = (self.query.len(), self.query.capacity());
-        if len > 0 && len < READ_BUFFER && capacity > 2 * len.max(GATHERED_LEN_MAX) {
+        let is_small = len < READ_BUFFER && !is_off(Safeguard::TuckAway);
+        if len > 0 && is_small && capacity > 2 * len.max(GATHERED_LEN_MAX) {
             let mut small = Vec::with_capacity(len);
             small.extend_from_slice(&self.query);
             let large = std::mem::replace(&mut self.query, small);
@@ -289,7 +304,7 @@ impl Connection {
         self.worker.prefetch_gathered();
         self.worker.transaction.borrow_mut().time.begin_batch();
         let mut appended = false;
-        if self.worker.server.stats.dying_client_bytes.get() > 0 {
+        if client_memory::is_crowded(&self.worker.server) {
             self.worker.wait_for_room(&self.line);
             return;
         }
@@ -297,14 +312,18 @@ impl Connection {
         // Requests whose keys were asked for already.
         let mut looked_at = 0;
         while matches!(self.state, State::Ready) && !self.line.closing.get() {
-            if self.turn == 0 {
+            if self.turn == 0 && !is_off(Safeguard::Turns) {
                 self.worker.wait_for_turn(&self.line);
                 break;
             }
-            self.turn -= 1;
+            self.turn = self.turn.saturating_sub(1);
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
+                    if self.session.subscriptions.is_some() {
+                        // What was published before the request comes before its reply.
+                        self.worker.deliver(usize::MAX);
+                    }
                     appended |= self.execute(cx);
                     if looked_at > 0 {
                         looked_at -= 1;
@@ -313,6 +332,7 @@ impl Connection {
                         looked_at = look_ahead(&self.worker.server, &self.session, input);
                     }
                 }
+                Ok(Parsed::Empty) if is_off(Safeguard::EmptyGoesOn) => break,
                 Ok(Parsed::Empty) => {}
                 Ok(Parsed::Incomplete) => break,
                 Err(error) => {
@@ -336,7 +356,9 @@ impl Connection {
     /// What the configuration, which may have changed, and the state of the session allow.
     pub(super) fn set_limits(&mut self) {
         let config = &self.worker.server.config;
-        self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
+        if !is_off(Safeguard::BulkLenMax) {
+            self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
+        }
         let hard = match config.output_buffer_limit(ClientClass::Normal).hard_bytes {
             0 => u64::MAX,
             bytes => bytes,
@@ -380,10 +402,12 @@ impl Connection {
         let args = self.parser.args(&self.query);
         let outcome = execute(server, &mut self.session, &mut transaction, args, &mut outbox.bytes);
         drop(transaction);
+        self.line.durability.set(self.session.durability);
         let appended = self.hold(&mut outbox, from, outcome.gate);
         let reply_len = outbox.bytes.len() - from;
         drop(outbox);
         self.turn = self.turn.saturating_sub(reply_len / TURN_REPLY_LEN);
+        change_subscriptions(&self.worker, &self.line, &mut self.session);
         match outcome.flow {
             Flow::Done => {}
             Flow::Park => {
@@ -400,7 +424,8 @@ impl Connection {
                 server.stats.blocked_clients.add(1);
                 self.line.blocked.set(true);
                 let keys = parked.waiter.waits.iter().map(|(key, _)| key);
-                self.blocked_bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
+                let bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
+                self.blocked_bytes = if is_off(Safeguard::BlockedBytes) { 0 } else { bytes };
                 self.look = parked.look_again_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
                 self.state = State::Blocked(parked, timer);
             }
@@ -436,8 +461,7 @@ impl Connection {
         }
         let Some(store) = self.worker.server.store.get() else { return false };
         let log = &store.log;
-        let durable = log.durable_lsn();
-        if gate <= durable {
+        if gate <= log.durable_lsn() {
             return false;
         }
         if let LogState::Failed { reason } = log.state()
@@ -448,13 +472,8 @@ impl Connection {
             Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
             return false;
         }
-        let own = self.session.durability.filter(|_| !is_off(Safeguard::OwnLevel));
-        let level = match own.unwrap_or_else(|| log.policy()) {
-            Policy::Always => Level::Durable,
-            Policy::EverySec | Policy::No => Level::Written,
-        };
         if outbox.bytes.len() > from {
-            outbox.gate(from, gate, level);
+            outbox.gate(from, gate, self.line.level(log.policy()));
         }
         gate > log.written_lsn()
     }
@@ -474,7 +493,8 @@ impl Connection {
             self.query.drain(..consumed);
         }
         let limit = self.worker.server.config.client_query_buffer_limit();
-        if (self.query.len() + self.kept_bytes()) as u64 > limit {
+        let kept = (self.query.len() + self.kept_bytes()) as u64;
+        if kept > limit && !is_off(Safeguard::QueryLimit) {
             tracing::warn!(
                 client = self.line.client.id,
                 "query buffer over client-query-buffer-limit: closed"
@@ -638,8 +658,12 @@ impl Connection {
             *self.line.client.blocked.lock() = None;
             server.clients.blocked.fetch_sub(1, Relaxed);
         }
+        channels::forget_session(&server, &mut self.session);
+        change_subscriptions(&self.worker, &self.line, &mut self.session);
         transactions::forget_session(&server, &mut self.session);
-        server.clients.remove(self.line.client.id);
+        if !is_off(Safeguard::Forgotten) {
+            server.clients.remove(self.line.client.id);
+        }
         self.line.count_held(&server.stats, 0);
         self.line.dead.set(true);
         // By now it has next to nothing; what is left goes with this call.

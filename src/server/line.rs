@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::command::stats::Stats;
-use crate::config::ClientClass;
+use crate::config::{ClientClass, OutputBufferLimit};
+use crate::log::{LogState, Lsn, Policy};
 use crate::mutation::{Safeguard, is_off};
 
 use super::client_memory;
-use super::outbox::{Outbox, Published};
+use super::outbox::{Level, Outbox, Published};
 use super::stream::WriteHalf;
 
 /// An outbox with less than this counts as empty where the replies of all connections are added up.
@@ -47,6 +48,8 @@ pub struct Line {
     /// Since when the output has been over its soft limit, in Unix milliseconds.
     over_soft_since_ms: Cell<Option<u64>>,
     pub blocked: Cell<bool>,
+    /// CLIENT DURABILITY of its session.
+    pub durability: Cell<Option<Policy>>,
 }
 
 impl Line {
@@ -67,6 +70,7 @@ impl Line {
             noted_bytes: Cell::new(usize::MAX),
             over_soft_since_ms: Cell::new(None),
             blocked: Cell::new(false),
+            durability: Cell::new(None),
         }
     }
 
@@ -91,13 +95,56 @@ impl Line {
         self.noted_bytes.replace(kept) != kept && client_memory::note(server, &self.client, kept)
     }
 
+    /// How safe a position must be for this connection to be shown what depends on it.
+    pub fn level(&self, policy: Policy) -> Level {
+        let own = self.durability.get().filter(|_| !is_off(Safeguard::OwnLevel));
+        match own.unwrap_or(policy) {
+            Policy::Always => Level::Durable,
+            Policy::EverySec | Policy::No => Level::Written,
+        }
+    }
+
+    /// Adds a message that others sent, to be shown when the log is as safe at `gate` as this connection asks for. False if it gets
+    /// nothing: it has ended, or the log has failed and what the message tells of may be lost.
+    pub fn push(&self, server: &Server, message: &Arc<[u8]>, gate: Lsn) -> bool {
+        if self.dead.get() || self.closing.get() {
+            return false;
+        }
+        let log = server.store.get().map(|store| &store.log).filter(|log| gate > log.durable_lsn());
+        if log.is_some_and(|log| matches!(log.state(), LogState::Failed { .. })) {
+            return false;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        let from = outbox.push_shared(message);
+        if let Some(log) = log {
+            outbox.gate_at(from, gate, self.level(log.policy()));
+        }
+        let len = outbox.len();
+        drop(outbox);
+        if len > COUNTED_FROM {
+            self.note_memory(server);
+            let hard = self.limit(server).hard_bytes;
+            if hard > 0 && len as u64 > hard {
+                self.end_over_limit(server, len);
+            }
+        }
+        true
+    }
+
+    /// The limit of its output.
+    fn limit(&self, server: &Server) -> OutputBufferLimit {
+        let class = if self.client.is_subscribed() { ClientClass::PubSub } else { ClientClass::Normal };
+        server.config.output_buffer_limit(class)
+    }
+
     /// The output has grown beyond a little. True if no more requests are to be executed for now.
     #[cold]
     pub fn has_too_much(&self, server: &Server, authenticated: bool) -> bool {
         let len = self.outbox.borrow().len();
         self.count_held(&server.stats, len);
-        let limit = server.config.output_buffer_limit(ClientClass::Normal).hard_bytes;
-        if !authenticated || (limit > 0 && len as u64 > limit) {
+        let limit = self.limit(server).hard_bytes;
+        let is_stranger = !authenticated && !is_off(Safeguard::StrangerOutput);
+        if is_stranger || (limit > 0 && len as u64 > limit) {
             self.end_over_limit(server, len);
             return true;
         }
@@ -167,14 +214,16 @@ impl Line {
 
     /// Keeps the sum over all connections; small outboxes are left out, so that it costs nothing for most.
     pub fn count_held(&self, stats: &Stats, len: usize) {
-        let new = if len > COUNTED_FROM { len as u64 } else { 0 };
+        // Messages have a limit of their own: who reads them slowly does not make others wait.
+        let new = if len > COUNTED_FROM && !self.client.is_subscribed() { len as u64 } else { 0 };
         stats.held_reply_bytes.change(self.counted.replace(new), new);
     }
 
     /// Too many replies wait to leave: of this connection, or of all, this one among them.
     pub fn is_overloaded(&self, server: &Server) -> bool {
         let (len, max) = (self.outbox.borrow().len(), server.config.held_replies_size());
-        len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max)
+        let is_full = len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max);
+        is_full && !is_off(Safeguard::HeldReplies)
     }
 
     /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
@@ -192,10 +241,11 @@ impl Line {
     pub fn sweep(&self, server: &Server, now_ms: u64) {
         let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
         let timeout = server.config.timeout() as u64;
-        if timeout > 0 && idle_ms > timeout * 1000 && !self.blocked.get() {
+        let is_idle = idle_ms > timeout * 1000 && !is_off(Safeguard::IdleTimeout);
+        if timeout > 0 && is_idle && !self.blocked.get() && !self.client.is_subscribed() {
             self.end();
         }
-        let limit = server.config.output_buffer_limit(ClientClass::Normal);
+        let limit = self.limit(server);
         let bytes = self.outbox.borrow().len() as u64;
         let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
         let since = self.over_soft_since_ms.get().unwrap_or(now_ms);

@@ -18,6 +18,7 @@ use crate::command::server::Server;
 use crate::config::Config;
 use crate::disk::plain;
 use crate::engine::rig::client_without_socket;
+use crate::mutation::{Safeguard, is_off};
 
 use super::stream::Accepted;
 
@@ -185,7 +186,8 @@ impl Distributor {
     }
 
     fn is_full(&self) -> bool {
-        self.server.clients.len_with_arriving() >= self.server.config.maxclients() as usize
+        let is_full = self.server.clients.len_with_arriving() >= self.server.config.maxclients() as usize;
+        is_full && !is_off(Safeguard::Maxclients)
     }
 
     fn accept_tcp(&self, socket: std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
@@ -262,10 +264,16 @@ async fn back_off(error: &io::Error) {
 const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from other hosts set a password (requirepass), or turn protected mode off (protected-mode no).";
 
 /// What the registry shows of a new connection.
-pub fn describe(server: &Server, socket: &Accepted, wake: Box<dyn Fn() + Send + Sync>) -> Client {
+pub fn describe(
+    server: &Server,
+    worker: usize,
+    socket: &Accepted,
+    wake: Box<dyn Fn() + Send + Sync>,
+) -> Client {
     let base = client_without_socket(server.clients.fresh_id(), server.clock.wall_ms());
     let mut client = Arc::into_inner(base).expect("nobody else has it yet");
     client.wake = wake;
+    client.worker = worker;
     match socket {
         Accepted::Tcp(stream) => {
             client.fd = stream.as_raw_fd();

@@ -19,6 +19,7 @@ pub mod settings;
 pub mod signals;
 pub mod start;
 pub mod stream;
+pub mod subscribers;
 mod sync;
 pub mod worker;
 

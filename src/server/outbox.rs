@@ -1,6 +1,7 @@
 //! A connection's replies, in order, each held until the log is as safe as the reply needs.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::log::{Log, Lsn};
 use crate::mutation::{Safeguard, is_off};
@@ -52,14 +53,36 @@ impl Published {
     }
 }
 
+/// Messages from this length on are not copied for each connection.
+const SHARED_FROM: usize = 4 << 10;
+
+/// Bytes of an outbox that were cut off from those that replies are appended to.
+enum Piece {
+    Own(Vec<u8>),
+    /// Others are sent the same.
+    Shared(Arc<[u8]>),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Reply bytes and what they wait for.
 #[derive(Default)]
 pub struct Outbox {
     /// Replies are appended here.
     pub bytes: Vec<u8>,
-    /// Of `bytes`, how many were sent.
+    /// What comes before `bytes`.
+    pieces: VecDeque<Piece>,
+    pieces_len: usize,
+    /// Of the first piece, or of `bytes` if there is none, how many were sent.
     sent: usize,
-    /// Position of `bytes[0]`.
+    /// Position of the first byte kept.
     base: u64,
     gates: VecDeque<Gate>,
 }
@@ -72,7 +95,7 @@ const KEEP_IDLE: usize = 1 << 10;
 impl Outbox {
     /// Bytes that are not sent yet.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.pieces_len + self.bytes.len() - self.sent
     }
 
     pub fn is_empty(&self) -> bool {
@@ -81,20 +104,46 @@ impl Outbox {
 
     /// Bytes on the heap.
     pub fn heap_len(&self) -> usize {
-        self.bytes.capacity() + self.gates.capacity() * size_of::<Gate>()
+        self.pieces_len
+            + self.bytes.capacity()
+            + self.gates.capacity() * size_of::<Gate>()
+            + self.pieces.capacity() * size_of::<Piece>()
     }
 
     /// How long `bytes` is when `waiting` of it are not sent.
     pub const fn len_with(&self, waiting: usize) -> usize {
-        self.sent.saturating_add(waiting)
+        self.sent.saturating_add(waiting).saturating_sub(self.pieces_len)
     }
 
     /// The connection has been idle: it may not need the room again.
     pub fn give_up_room(&mut self) {
-        if self.bytes.is_empty() && self.gates.is_empty() && self.heap_len() > KEEP_IDLE {
+        if self.is_empty() && self.gates.is_empty() && self.heap_len() > KEEP_IDLE {
             self.bytes = Vec::new();
             self.gates = VecDeque::new();
+            self.pieces = VecDeque::new();
         }
+    }
+
+    /// Position behind the last byte.
+    const fn end(&self) -> u64 {
+        self.base + (self.pieces_len + self.bytes.len()) as u64
+    }
+
+    /// Appends bytes that others are sent as well; returns their position. Long ones are not copied.
+    pub fn push_shared(&mut self, bytes: &Arc<[u8]>) -> u64 {
+        let position = self.end();
+        if bytes.len() < SHARED_FROM {
+            self.bytes.extend_from_slice(bytes);
+            return position;
+        }
+        if !self.bytes.is_empty() {
+            let own = std::mem::take(&mut self.bytes);
+            self.pieces_len += own.len();
+            self.pieces.push_back(Piece::Own(own));
+        }
+        self.pieces_len += bytes.len();
+        self.pieces.push_back(Piece::Shared(bytes.clone()));
+        position
     }
 
     /// Something waits for the log.
@@ -105,6 +154,12 @@ impl Outbox {
     /// Makes the bytes from `from` (a length of `bytes`) on wait for `lsn`.
     #[inline]
     pub fn gate(&mut self, from: usize, lsn: Lsn, level: Level) {
+        self.gate_at(self.base + (self.pieces_len + from) as u64, lsn, level);
+    }
+
+    /// The same for what begins at a position.
+    #[inline]
+    pub fn gate_at(&mut self, start: u64, lsn: Lsn, level: Level) {
         if let Some(last) = self.gates.back()
             && last.lsn >= lsn
             && (last.level == level || last.level == Level::Durable)
@@ -112,7 +167,7 @@ impl Outbox {
             // Replies are sent in order, so these wait long enough already.
             return;
         }
-        self.gates.push_back(Gate { start: self.base + from as u64, lsn, level });
+        self.gates.push_back(Gate { start, lsn, level });
     }
 
     /// The highest position whose sync somebody waits for here.
@@ -125,21 +180,36 @@ impl Outbox {
         self.gates.front().is_some_and(|gate| gate.level == Level::Written)
     }
 
-    /// The bytes that may be sent now.
+    /// Bytes that may be sent now; there may be more behind them.
     pub fn ready(&mut self, published: Published) -> &[u8] {
         while let Some(gate) = self.gates.front()
             && published.allows(gate.lsn, gate.level)
         {
             self.gates.pop_front();
         }
-        let end = self.gates.front().map_or(self.bytes.len(), |gate| (gate.start - self.base) as usize);
+        let first: &[u8] = match self.pieces.front() {
+            None => &self.bytes,
+            Some(Piece::Own(bytes)) => bytes,
+            Some(Piece::Shared(bytes)) => bytes,
+        };
+        let end = self.gates.front().map_or(first.len(), |gate| (gate.start - self.base) as usize);
         // A gate may begin within what was sent only if nothing was written between: then nothing is ready.
-        &self.bytes[self.sent..end.max(self.sent)]
+        &first[self.sent..end.min(first.len()).max(self.sent)]
     }
 
     /// `count` of the ready bytes were sent.
     pub fn consume(&mut self, count: usize) {
         self.sent += count;
+        if let Some(first) = self.pieces.front() {
+            let len = first.len();
+            if self.sent == len {
+                self.pieces.pop_front();
+                self.pieces_len -= len;
+                self.base += len as u64;
+                self.sent = 0;
+            }
+            return;
+        }
         if self.sent == self.bytes.len() {
             self.base += self.sent as u64;
             self.sent = 0;
@@ -161,6 +231,10 @@ mod tests {
 
     fn at(written: Lsn, durable: Lsn) -> Published {
         Published { written, durable }
+    }
+
+    fn at_durable(durable: Lsn) -> Published {
+        at(durable, durable)
     }
 
     fn reply(outbox: &mut Outbox, text: &str, lsn: Lsn, level: Level) {
@@ -195,6 +269,39 @@ mod tests {
         reply(&mut outbox, "b", 10, Level::Written);
         assert_eq!(outbox.ready(at(20, 20)), b"");
         assert_eq!(outbox.ready(at(30, 30)), b"ab");
+    }
+
+    #[test]
+    fn long_messages_are_not_copied_and_keep_their_place_and_their_gates() {
+        let mut outbox = Outbox::default();
+        let long: Arc<[u8]> = vec![b'L'; SHARED_FROM].into();
+        let short: Arc<[u8]> = b"s"[..].into();
+        reply(&mut outbox, "before", 0, Level::Written);
+        let at = outbox.push_shared(&long);
+        outbox.gate_at(at, 10, Level::Durable);
+        let at = outbox.push_shared(&short);
+        outbox.gate_at(at, 20, Level::Durable);
+        reply(&mut outbox, "after", 30, Level::Durable);
+        assert_eq!(Arc::strong_count(&long), 2);
+        assert_eq!(outbox.len(), 6 + SHARED_FROM + 1 + 5);
+        let mut sent = |published: Published, step: usize| {
+            let mut out = Vec::new();
+            loop {
+                let ready = outbox.ready(published);
+                let count = ready.len().min(step);
+                out.extend_from_slice(&ready[..count]);
+                if count == 0 {
+                    return String::from_utf8(out).unwrap();
+                }
+                outbox.consume(count);
+            }
+        };
+        assert_eq!(sent(at_durable(9), 4), "before");
+        assert_eq!(sent(at_durable(10), 1000), "L".repeat(SHARED_FROM));
+        assert_eq!(sent(at_durable(20), 9), "s");
+        assert_eq!(sent(at_durable(30), 9), "after");
+        assert!(outbox.is_empty() && !outbox.is_held());
+        assert_eq!(Arc::strong_count(&long), 1);
     }
 
     #[test]

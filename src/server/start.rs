@@ -23,6 +23,8 @@ use crate::log::{LogOptions, Policy};
 use crate::process;
 use crate::recovery;
 
+use crate::command::channels::Ring;
+
 use super::bell::Bell;
 use super::compactor::{self, Compactor, Schedule};
 use super::listen::{self, Distributor, Listening};
@@ -244,15 +246,19 @@ type Workers =
 
 fn start_workers(server: &Arc<Server>) -> Result<Workers, String> {
     let (mut senders, mut bells, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rings: Vec<Ring> = Vec::new();
     for number in 0..server.config.io_threads() as usize {
         let (sender, receiver) = mpsc::unbounded_channel();
         let bell = Arc::new(Bell::default());
+        let mail = bell.clone();
+        rings.push(Box::new(move || mail.ring()));
         let thread = worker::spawn(server.clone(), bell.clone(), receiver, number)
             .map_err(|e| format!("can't start worker {number}: {e}"))?;
         senders.push(sender);
         bells.push(bell);
         threads.push(thread);
     }
+    server.channels.open(rings);
     Ok((senders, bells, threads))
 }
 

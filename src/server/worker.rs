@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::command::context::Transaction;
 use crate::command::server::Server;
@@ -24,6 +24,7 @@ use super::connection::{self, Connection};
 use super::line::Line;
 use super::outbox::Published;
 use super::stream::Accepted;
+use super::subscribers::Subscribers;
 
 /// Size of the buffer that connections without unread input share for reading.
 pub const READ_BUFFER: usize = 64 << 10;
@@ -34,12 +35,23 @@ const SMALL_BUFFERS_MAX: usize = 1024;
 /// With fewer busy connections there is nothing to gather.
 const GATHER_FROM: usize = 2;
 
-/// Connections with long pipelines that go on in one tick; the others of them wait.
-const TURNS_PER_TICK: usize = 2;
+/// Connections with long pipelines that go on in one tick; the others of them wait. One makes up to a mebibyte of replies.
+const TURNS_PER_TICK: usize = 1;
+
+/// Connections that the sweep looks at before others get their turn.
+const SWEPT_AT_ONCE: usize = 512;
+/// New connections that are begun before others get their turn.
+const BEGUN_AT_ONCE: usize = 16;
+
+/// Subscribers that are handed a message in one tick.
+const DELIVERIES_PER_TICK: usize = 500;
+/// Longest that messages wait for a busy worker.
+const REST_MAX: Duration = Duration::from_millis(2);
 
 /// What the tasks of one worker share.
 pub struct Worker {
     pub server: Arc<Server>,
+    pub number: usize,
     pub bell: Arc<Bell>,
     /// Connections that have replies to send, or may have.
     due: RefCell<Vec<Rc<Line>>>,
@@ -70,6 +82,13 @@ pub struct Worker {
     /// New connections.
     accepted: RefCell<mpsc::UnboundedReceiver<Accepted>>,
     aside: Aside,
+    pub subscribers: RefCell<Subscribers>,
+    /// There are deliveries left for another tick.
+    carry_on: Notify,
+    /// When the last deliveries ended, and how long they took.
+    delivered: Cell<(Duration, Duration)>,
+    /// When this tick's began, if it has some.
+    has_delivered: Cell<Option<Duration>>,
 }
 
 /// What is used while a script keeps the thread.
@@ -86,9 +105,15 @@ const ASIDE_REST: u32 = 9;
 const ASIDE_EVERY: Duration = Duration::from_millis(5);
 
 impl Worker {
-    fn new(server: Arc<Server>, bell: Arc<Bell>, accepted: mpsc::UnboundedReceiver<Accepted>) -> Self {
+    fn new(
+        server: Arc<Server>,
+        number: usize,
+        bell: Arc<Bell>,
+        accepted: mpsc::UnboundedReceiver<Accepted>,
+    ) -> Self {
         Self {
             server,
+            number,
             bell,
             due: RefCell::default(),
             held: RefCell::default(),
@@ -106,6 +131,10 @@ impl Worker {
             connections: RefCell::default(),
             accepted: RefCell::new(accepted),
             aside: Aside::default(),
+            subscribers: RefCell::default(),
+            carry_on: Notify::new(),
+            delivered: Cell::default(),
+            has_delivered: Cell::default(),
         }
     }
 
@@ -117,6 +146,49 @@ impl Worker {
         }
         self.appended.set(self.appended.get() | appended);
         self.bell.ring();
+    }
+
+    /// Hands out what was published, to at most `count` subscribers.
+    pub fn deliver(&self, count: usize) {
+        let mut subscribers = self.subscribers.borrow_mut();
+        subscribers.collect(&self.server.channels, self.number);
+        subscribers.deliver(&self.server, count, &mut |line| self.due(line, false));
+        if !subscribers.is_idle() {
+            self.carry_on.notify_one();
+        }
+    }
+
+    /// The deliveries of a tick. They take at most about half of a busy worker's time: meanwhile more messages gather for each
+    /// subscriber, and others are served.
+    fn deliver_in_turn(&self) {
+        if self.subscribers.borrow().is_idle() && !self.server.channels.has_mail(self.number) {
+            return;
+        }
+        let now = self.server.clock.monotonic();
+        let (end, took) = self.delivered.get();
+        let is_busy = !self.due.borrow().is_empty();
+        if is_busy && now.saturating_sub(end) < took.min(REST_MAX) {
+            return self.carry_on.notify_one();
+        }
+        self.deliver(DELIVERIES_PER_TICK);
+        self.has_delivered.set(Some(now));
+    }
+
+    /// The tick's replies and messages are sent: that belongs to the deliveries as well.
+    fn note_deliveries(&self) {
+        if let Some(begin) = self.has_delivered.take() {
+            let end = self.server.clock.monotonic();
+            self.delivered.set((end, end.saturating_sub(begin)));
+        }
+    }
+
+    /// Makes another tick when the sockets have been asked: a flusher that wakes itself would keep them waiting.
+    async fn ticker(self: Rc<Self>) {
+        loop {
+            self.carry_on.notified().await;
+            tokio::task::yield_now().await;
+            self.bell.ring();
+        }
     }
 
     /// Calls the waker when the log has moved.
@@ -145,7 +217,7 @@ impl Worker {
         let count = turns.len().min(TURNS_PER_TICK);
         turns.drain(..count).for_each(|line| line.take_turn());
         let mut crowded = self.crowded.borrow_mut();
-        if self.server.stats.dying_client_bytes.get() == 0 {
+        if !client_memory::is_crowded(&self.server) {
             crowded.drain(..).for_each(|line| line.take_turn());
         }
         if !turns.is_empty() || !crowded.is_empty() {
@@ -193,6 +265,7 @@ impl Worker {
 
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
+        self.deliver_in_turn();
         let stats = &self.server.stats;
         let mut transaction = self.transaction.borrow_mut();
         transaction.time.begin_tick();
@@ -289,6 +362,7 @@ impl Worker {
         std::future::poll_fn(|cx| {
             self.bell.answer(cx.waker(), || {
                 self.flush();
+                self.note_deliveries();
                 self.grant_turns();
             });
             Poll::<()>::Pending
@@ -296,20 +370,35 @@ impl Worker {
         .await;
     }
 
-    /// Once a second: idle connections, output limits, late syncs.
+    /// Looks at some connections from place `from` on. The place to go on from; `None` at the end.
+    fn sweep_some(&self, from: usize, now_ms: u64) -> Option<usize> {
+        let mut lines = self.lines.borrow_mut();
+        let end = lines.len().min(from + SWEPT_AT_ONCE);
+        let mut kept = from;
+        for place in from..end {
+            if let Some(line) = lines[place].upgrade() {
+                line.sweep(&self.server, now_ms);
+                lines.swap(kept, place);
+                kept += 1;
+            }
+        }
+        lines.drain(kept..end);
+        (kept < lines.len()).then_some(kept)
+    }
+
+    /// Four times a second: idle connections, output limits, late syncs.
     async fn sweeper(self: Rc<Self>) {
         let mut interval = tokio::time::interval(std::time::Duration::from_millis(250));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
             let now_ms = self.server.clock.wall_ms();
-            self.lines.borrow_mut().retain(|line| match line.upgrade() {
-                Some(line) => {
-                    line.sweep(&self.server, now_ms);
-                    true
-                }
-                None => false,
-            });
+            let mut from = 0;
+            while let Some(next) = self.sweep_some(from, now_ms) {
+                from = next;
+                // Ten thousand in one go would take a millisecond in which nobody is served.
+                tokio::task::yield_now().await;
+            }
             self.connections.borrow_mut().retain(|connection| connection.strong_count() > 0);
             // The limit may have been lowered.
             client_memory::enforce(&self.server);
@@ -337,17 +426,24 @@ pub fn spawn(
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            let worker = Rc::new(Worker::new(server, bell, accepted));
+            let worker = Rc::new(Worker::new(server, number, bell, accepted));
             let attending = worker.clone();
             meanwhile::set(Some(Rc::new(move || attending.attend())));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
+            tokio::task::spawn_local(worker.clone().ticker());
+            let mut begun = 0;
             while let Some(socket) = next_accepted(&worker).await {
                 connection::start(&worker, socket);
+                begun += 1;
+                if begun % BEGUN_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             meanwhile::set(None);
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();
+            worker.deliver(usize::MAX);
             worker.flush();
         });
     })

@@ -9,7 +9,9 @@
 //! whose reply may differ legitimately gets its class in `compare.rs`, a deliberate difference its reason in `known.rs`.
 
 mod bitmaps;
+mod blocking;
 mod compare;
+mod events;
 mod geo;
 mod hashes;
 mod hyperloglogs;
@@ -31,6 +33,7 @@ mod transactions;
 use std::collections::{BTreeSet, VecDeque};
 
 use compare::{Class, class_of, same};
+use events::Events;
 use make::{Make, Words};
 use support::client::{Client, Value};
 use support::random::Random;
@@ -72,7 +75,16 @@ fn replies_are_those_of_redis_in_resp3() {
     run(3);
 }
 
+#[test]
+fn notifications_are_those_of_redis() {
+    run_with(2, true);
+}
+
 fn run(protocol: u8) {
+    run_with(protocol, false);
+}
+
+fn run_with(protocol: u8, notifications: bool) {
     if !support::oracle_is_installed() {
         assert!(std::env::var_os("CI").is_none(), "redis-server must be installed in CI");
         eprintln!("redis-server is not installed: nothing compared");
@@ -83,6 +95,7 @@ fn run(protocol: u8) {
     let steps = number("DIFF_STEPS").unwrap_or(20_000);
     println!("DIFF_SEED={seed} DIFF_STEPS={steps} RESP{protocol}");
     let mut pair = Pair::start(protocol, seed);
+    pair.events = notifications.then(|| Events::of(&pair.oracle, &pair.ours));
     for step in 0..steps {
         pair.step(step);
         if step % SWEEP_EVERY == SWEEP_EVERY - 1 {
@@ -118,6 +131,7 @@ struct Pair {
     lines: Vec<Line>,
     /// Outside of all transactions, for sweeps.
     side: Line,
+    events: Option<Events>,
     history: VecDeque<String>,
     failed_commands: BTreeSet<String>,
     failures: Vec<String>,
@@ -142,6 +156,7 @@ impl Pair {
             ours,
             lines,
             side,
+            events: None,
             history: VecDeque::new(),
             failed_commands: BTreeSet::new(),
             failures: Vec::new(),
@@ -159,6 +174,11 @@ impl Pair {
         self.history.push_back(shown);
         if let Err(difference) = self.lines[index].compare(&command) {
             self.report(&command, &format!("step {step}: {difference}"));
+        } else if let Some(events) = &mut self.events
+            && let Err(difference) = events.compare()
+            && !is_made_up_for(&command)
+        {
+            self.report(&command, &format!("step {step}: notifications\n{difference}"));
         }
     }
 
@@ -223,8 +243,16 @@ impl Pair {
         self.lines = (0..CONNECTIONS).map(|_| Line::open(&self.oracle, &self.ours, self.protocol)).collect();
         self.side = Line::open(&self.oracle, &self.ours, self.protocol);
         let _ = self.side.both(&words(&["FLUSHALL"]));
+        if let Some(events) = &mut self.events {
+            let _ = events.compare();
+        }
         self.history.clear();
     }
+}
+
+/// After some commands the runner itself makes both servers the same again.
+fn is_made_up_for(command: &Words) -> bool {
+    is(command, b"SPOP") || is(command, b"XSETID")
 }
 
 fn words(text: &[&str]) -> Words {

@@ -7,9 +7,11 @@ mod faulty;
 mod full_disk;
 mod levels;
 mod limits;
+mod messages;
 mod order;
 mod snapshot;
 mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;
+mod traced;
 mod workers;

@@ -50,8 +50,7 @@ fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
             break;
         }
         let fields: Vec<&[u8]> = expired.iter().map(|field| &field[..]).collect();
-        ctx.apply(key, Op::Hash(HashOp::remove(&fields)))?;
-        ctx.server.stats.expired_fields.add(fields.len() as u64);
+        ctx.expire_fields_in(ctx.session.db, key, &fields)?;
     }
     Ok(())
 }

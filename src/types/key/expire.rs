@@ -90,7 +90,9 @@ fn set_expiry(
     }
     match u64::try_from(at) {
         Ok(at) if at > now_ms => {
-            if old != Some(at) {
+            if old == Some(at) {
+                ctx.written_as_it_was(key);
+            } else {
                 ctx.apply(key, Op::ExpireAt(at))?;
             }
         }

@@ -162,6 +162,8 @@ pub(super) fn lset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     let index = absolute(integer(args.get(2))?, list.len()).ok_or(CommandError::INDEX_OUT_OF_RANGE)?;
     if list.get(index) != Some(element) {
         ctx.apply(key, Op::List(ListOp::Set { index: index as u64, element }))?;
+    } else {
+        ctx.written_as_it_was(key);
     }
     reply.ok();
     Ok(())
@@ -216,6 +218,8 @@ pub(super) fn ltrim(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     let kept = clamp_range(start, stop, len).unwrap_or(0..0);
     if kept.len() < len {
         ctx.apply(key, Op::List(ListOp::Trim { start: kept.start as u64, len: kept.len() as u64 }))?;
+    } else if len > 0 {
+        ctx.written_as_it_was(key);
     }
     reply.ok();
     Ok(())
@@ -332,6 +336,8 @@ pub(super) fn move_element(
         ctx.apply(source.0, pop_op(source.1, 1))?;
         let elements = Elements::one(&element);
         ctx.apply(destination.0, Op::List(ListOp::Push { side: destination.1, elements }))?;
+    } else {
+        ctx.written_as_it_was(source.0);
     }
     reply.bulk(&element);
     Ok(true)

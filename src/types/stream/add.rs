@@ -153,6 +153,8 @@ pub(super) fn xsetid(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
         != (stream.last_id(), stream.max_deleted_id(), stream.entries_added())
     {
         ctx.apply(key, Op::Stream(StreamOp::Reset { last_id, max_deleted_id, entries_added }))?;
+    } else {
+        ctx.written_as_it_was(key);
     }
     reply.ok();
     Ok(())

@@ -373,10 +373,12 @@ fn waiters_for_other_types_do_not_stand_in_the_way() {
     rig.run_as(3, "BLPOP k 0");
     rig.run("RPUSH k x");
     assert_eq!(delivered(&mut rig, 3).as_deref(), Some("*2 $1 k $1 x"));
+    rig.run_as(4, "BLPOP k 0");
     rig.run("ZADD k 1 m");
     assert_eq!(delivered(&mut rig, 2).as_deref(), Some("*3 $1 k $1 m $1 1"));
     rig.run("XADD k 1-1 f v");
     assert!(delivered(&mut rig, 1).is_some());
+    assert!(rig.is_blocked(4));
 }
 
 fn figure(rig: &mut Rig, name: &str) -> String {

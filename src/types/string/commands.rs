@@ -319,6 +319,10 @@ pub(super) fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     match expire_at {
         Some(at) if at <= now_ms => ctx.apply(key, Op::Delete),
         Some(at) if had != Some(at) => ctx.apply(key, Op::ExpireAt(at)),
+        Some(_) => {
+            ctx.written_as_it_was(key);
+            Ok(())
+        }
         None if matches!(lifetime, Lifetime::Persist) && had.is_some() => ctx.apply(key, Op::Persist),
         _ => Ok(()),
     }
