@@ -189,6 +189,11 @@ impl Command {
         if self.arity >= 0 { args == self.arity as usize } else { args >= self.arity.unsigned_abs() as usize }
     }
 
+    /// Whether it is about keys, as Redis declares it: names of channels are declared like keys, and said to be none.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !spec.flags.contains(&"not_key"))
+    }
+
     pub const fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
     }
