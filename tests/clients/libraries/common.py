@@ -161,13 +161,10 @@ def check_worked(producer, ledger, workers, twice_at_most, lost_at_most=0, limit
         workers.check()
         return producer.acknowledged - set(ledger.counts())
 
-    if lost_at_most:
+    try:
         wait_until(lambda: len(missing()) <= lost_at_most, "acknowledged jobs are worked on", limit_s)
-    else:
-        try:
-            wait_until(lambda: not missing(), "acknowledged jobs are worked on", limit_s)
-        except AssertionError as why:
-            raise AssertionError(f"{why}; lost: {sorted(missing())[:5]}") from None
+    except AssertionError as why:
+        raise AssertionError(f"{why}; lost: {len(missing())}, {sorted(missing())[:5]}") from None
     counts = ledger.counts()
     strangers = set(counts) - producer.acknowledged - producer.unknown
     assert not strangers, f"nobody sent {sorted(strangers)[:5]}"

@@ -57,7 +57,8 @@ def jobs_through_a_crash():
     def missing():
         return producer.acknowledged - set(ledger.counts())
 
-    wait_until(lambda: (workers.check(), len(queue) == 0 and len(missing()) <= WORKERS)[1], "the queue runs empty", 40)
+    wait_until(lambda: (workers.check(), len(queue) == 0)[1], "the queue runs empty", 40)
+    wait_until(lambda: (workers.check(), len(missing()) <= WORKERS)[1], "all but those in flight are worked on")
     lost = missing()
     visible = {job.split(":")[0] for job in sum(in_flight(), [])} | set(FailedJobRegistry(queue=queue).get_job_ids())
     assert lost <= visible | set(ledger.counts()), f"lost: {sorted(lost - visible)[:5]}"
