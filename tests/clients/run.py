@@ -140,8 +140,11 @@ class Server:
             self.process.wait()
 
     def log(self):
-        with open(os.path.join(self.home, "server.log"), errors="replace") as log:
-            return log.read()[-4000:]
+        try:
+            with open(os.path.join(self.home, "server.log"), errors="replace") as log:
+                return log.read()[-4000:]
+        except FileNotFoundError:
+            return "it was never started"
 
 
 def end_group(script):

@@ -47,7 +47,13 @@ async def fail_twice(context, name):
 def jobs_through_a_crash():
     pool = now(create_pool(settings))
     workers = Workers(this_script("worker"), 2, supervised=True)
-    producer = Producer(lambda name: now(pool.enqueue_job("work", name, _job_id=name)), broken=(*BROKEN, redis.WatchError))
+
+    def send(name):
+        # It gives None for a name that is taken, and also when the connection breaks before EXEC is answered.
+        if now(pool.enqueue_job("work", name, _job_id=name)) is None:
+            raise redis.ConnectionError("unknown outcome")
+
+    producer = Producer(send, broken=(*BROKEN, redis.WatchError))
     later = {f"later-{n}" for n in range(10)}
     never = {f"never-{n}" for n in range(10)}
     for name in later:

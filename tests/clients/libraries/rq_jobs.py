@@ -63,7 +63,7 @@ def jobs_through_a_crash():
     visible = {job.split(":")[0] for job in sum(in_flight(), [])} | set(FailedJobRegistry(queue=queue).get_job_ids())
     assert lost <= visible | set(ledger.counts()), f"lost: {sorted(lost - visible)[:5]}"
     bring_back(queue, lost)
-    check_worked(producer, ledger, workers, twice_at_most=WORKERS)
+    check_worked(producer, ledger, workers, twice_at_most=2 * WORKERS)
     done = sorted(producer.acknowledged - lost)
     wait_until(lambda: all(Job.fetch(job, connection=connection).is_finished for job in done[-5:]), "the last jobs are finished")
     results = {job: Job.fetch(job, connection=connection).return_value() for job in done[:50]}

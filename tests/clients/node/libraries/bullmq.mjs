@@ -10,6 +10,8 @@ const CONCURRENCY = 4;
 const connection = { host: '127.0.0.1', port, retryStrategy: () => 50 };
 // Commands that were on their way when the connection broke are rejected: sent twice they could not be accounted for.
 const strict = { ...connection, maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, enableOfflineQueue: false };
+// What was active at the crash comes back after some seconds; a machine that is busy is not taken for a crash.
+const lenient = { lockDuration: 3000, stalledInterval: 1000, maxStalledCount: 5, drainDelay: 1 };
 const opened = [];
 
 function open(thing) {
@@ -29,7 +31,7 @@ const queueOf = async name => {
 };
 
 const workerOf = (name, work, more = {}) =>
-  open(new Worker(name, work, { connection, concurrency: CONCURRENCY, lockDuration: 1500, stalledInterval: 500, maxStalledCount: 5, drainDelay: 1, ...more }));
+  open(new Worker(name, work, { connection, concurrency: CONCURRENCY, ...lenient, ...more }));
 
 const countOf = (list, name) => list.filter(each => each === name).length;
 const isBroken = error => /closed|max retries|writeable|ECONN|EPIPE|LOADING|abort/i.test(error.message);

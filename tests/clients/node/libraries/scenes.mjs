@@ -2,7 +2,7 @@
 //
 //   connect() -> connection, close(connection), isBroken(error), flushAll(connection)
 //   bucket(connection, key, ...numbers), compareAndDelete(connection, key, value), setIfAbsent(connection, key, value, ms)
-//   both(connection, key, now, counter): the bucket and INCR in one transaction; get, exists, hGetAll, ttl, setPx
+//   both(connection, key, now, counter): the bucket and INCR in one transaction; get, exists, hGetAll, ttl, pTtl, setPx
 //   subscriber({ channel, pattern, shard }, onMessage(kind, channel, message)) -> close(); publish, sPublish, numSub, numPat, shardNumSub
 //   configSet(connection, name, value)
 //
@@ -130,18 +130,23 @@ async function pubSub(adapter) {
 
 // 17: the end of keys that were set before the crash is announced after it.
 async function scheduledExpiry(adapter) {
-  let connection = await adapter.connect();
-  for (let n = 0; n < 20; n++) await adapter.setPx(connection, `due:${n}`, 'v', 2000);
-  await adapter.close(connection);
-  await crash();
-  connection = await adapter.connect();
+  let connection;
+  for (const ms of [2000, 20_000]) {
+    connection = await adapter.connect();
+    for (let n = 0; n < 20; n++) await adapter.setPx(connection, `due:${n}`, 'v', ms);
+    await adapter.close(connection);
+    await crash();
+    connection = await adapter.connect();
+    // On a slow machine the restart may take longer than they have: then once more with more time.
+    if ((await adapter.pTtl(connection, 'due:0')) > 1000) break;
+  }
   await adapter.configSet(connection, 'notify-keyspace-events', 'Ex');
   const ended = [];
   const close = await adapter.subscriber({ channel: '__keyevent@0__:expired' }, (kind, channel, key) => ended.push(key));
   await waitUntil(async () => (await adapter.numSub(connection, '__keyevent@0__:expired')) === 1, 'a subscription');
   const there = [];
   for (let n = 0; n < 20; n++) if (await adapter.exists(connection, `due:${n}`)) there.push(`due:${n}`);
-  check(there.length >= 10, 'the restart took too long for this test');
+  check(there.length > 0, 'the restart took too long for this test');
   await waitUntil(() => there.every(key => ended.includes(key)), 'the end of keys is announced');
   check(new Set(ended).size === ended.length, 'the end of a key was announced twice');
   await close();
