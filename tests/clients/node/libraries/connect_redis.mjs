@@ -33,7 +33,7 @@ application.post('/cart/:item', (request, response) => {
 });
 application.get('/', (request, response) => (request.session.data ? response.json(request.session.data) : response.sendStatus(401)));
 application.post('/logout', (request, response) => request.session.destroy(error => response.sendStatus(error ? 500 : 204)));
-application.use((error, request, response, next) => response.sendStatus(500));
+application.use((error, request, response, next) => (response.headersSent ? request.socket.destroy() : response.sendStatus(500)));
 const server = application.listen(0, '127.0.0.1');
 await once(server, 'listening');
 const base = `http://127.0.0.1:${server.address().port}`;
@@ -42,10 +42,16 @@ const base = `http://127.0.0.1:${server.address().port}`;
 class Browser {
   async ask(method, path) {
     const headers = this.cookie ? { cookie: this.cookie } : {};
-    const response = await fetch(base + path, { method, headers });
+    let response;
+    let body;
+    try {
+      response = await fetch(base + path, { method, headers });
+      body = await response.text();
+    } catch {
+      return { status: 500, body: null }; // the store was gone when the reply was on its way
+    }
     const cookie = response.headers.getSetCookie()[0];
     if (cookie) this.cookie = cookie.split(';')[0];
-    const body = await response.text();
     return { status: response.status, body: response.status === 200 ? JSON.parse(body) : null };
   }
 }
