@@ -52,6 +52,7 @@ safeguards! {
     AdmitBuffer "admit-buffer",
     // The log.
     LogSync "log-sync",
+    OneSync "one-sync",
     SyncCaptured "sync-captured",
     ShortWrite "short-write",
     SpaceNotFinal "space-not-final",
@@ -98,14 +99,38 @@ safeguards! {
     RepairFolderName "repair-folder-name",
     RepairNames "repair-names",
     SalvageNames "salvage-names",
+    SalvageFolderNames "salvage-folder-names",
+    AsideFolderName "aside-folder-name",
+    AsideNames "aside-names",
     // The seam to the system.
     OsSync "os-sync",
     OsSyncDir "os-sync-dir",
+    DirectSync "direct-sync",
+    UringSync "uring-sync",
+    UringFallbackSync "uring-fallback-sync",
+    TargetName "target-name",
+    TextSync "text-sync",
+    TextName "text-name",
     DataDirName "data-dir-name",
     // The engine.
     ClockJump "clock-jump",
     HiddenKey "hidden-key",
     TransactionWhole "transaction-whole",
+    // What hostile clients may take.
+    Turns "turns",
+    TuckAway "tuck-away",
+    IdleTimeout "idle-timeout",
+    BulkLenMax "bulk-len-max",
+    ExpectedDollar "expected-dollar",
+    EmptyGoesOn "empty-goes-on",
+    QueryLimit "query-limit",
+    HalfClose "half-close",
+    Maxclients "maxclients",
+    Forgotten "forgotten",
+    BlockedBytes "blocked-bytes",
+    StrangerOutput "stranger-output",
+    HeldReplies "held-replies",
+    ClientsMemory "clients-memory",
 }
 
 /// Whether this safeguard is switched off.

@@ -3,10 +3,11 @@
 # them pass with none off. Prints a line for each; exits 1 if a safeguard's loss is not noticed.
 #
 #   MUTATIONS   which, e.g. "write-gate log-sync" (default: all)
+#   MUTATIONS_TARGET  where to build (default target/mutations; binaries there have switches)
 #   PATIENCE    seconds after which a test program that hangs has failed (default 300)
 set -uo pipefail
 cd "$(dirname "$0")/.."
-target=$PWD/target/mutations
+target=${MUTATIONS_TARGET:-$PWD/target/mutations}
 patience=${PATIENCE:-300}
 mkdir -p "$target"
 

@@ -310,6 +310,20 @@ fn in_place_everything_is_put_aside_and_the_result_is_the_same() {
     assert!(lines(&open(&damaged.kill()).expect("again")) == expected);
 }
 
+/// Once the new manifest stands, what was there before it is only in the folder beside.
+fn assert_all_is_aside(before: &SimDisk, after: &SimDisk, context: &str) {
+    let aside: Vec<String> = after.files().into_iter().filter(|path| path.starts_with("damaged-")).collect();
+    for path in before.files().into_iter().filter(|path| path != "LOCK") {
+        let name = path.rsplit('/').next().expect("a name");
+        let copies = aside.iter().filter(|copy| copy.rsplit('/').next() == Some(name));
+        let bytes = before.read_raw(&path);
+        assert!(
+            copies.into_iter().any(|copy| after.read_raw(copy) == bytes),
+            "{context}: {path} was not put aside, or is not on the medium there"
+        );
+    }
+}
+
 #[test]
 fn a_power_loss_at_any_operation_of_a_salvage_leaves_what_can_be_salvaged_again() {
     let store = store(&Keep::NOTHING);
@@ -335,6 +349,9 @@ fn a_power_loss_at_any_operation_of_a_salvage_leaves_what_can_be_salvaged_again(
             let code = salvage_here(&after).expect(&context);
             assert!([GOOD, NOTHING_TO_REPAIR].contains(&code), "{context}: {code}");
             *if code == GOOD { &mut again } else { &mut by_itself } += 1;
+            if code == NOTHING_TO_REPAIR {
+                assert_all_is_aside(&damaged, &after, &context);
+            }
             let rig = open(&after).unwrap_or_else(|e| panic!("{context}: {e}"));
             assert!(lines(&rig) == expected, "{context}");
         }

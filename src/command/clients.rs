@@ -120,6 +120,11 @@ impl Clients {
         self.by_id.read().values().cloned().collect()
     }
 
+    /// Those who are chosen, by age. `is_chosen` must be quick: nobody comes or goes meanwhile.
+    pub fn chosen(&self, is_chosen: impl Fn(&Client) -> bool) -> Vec<Arc<Client>> {
+        self.by_id.read().values().filter(|client| is_chosen(client)).cloned().collect()
+    }
+
     pub fn len(&self) -> usize {
         self.by_id.read().len()
     }

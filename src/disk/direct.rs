@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::os::{allocate, data_end};
 use super::{File, Map};
+use crate::mutation::{Safeguard, unless_off};
 
 /// What any device takes: a page. Memory is always aligned to it.
 const PAGE: usize = 4096;
@@ -115,7 +116,7 @@ impl File for DirectFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.direct.sync_data()
+        unless_off(Safeguard::DirectSync, || self.direct.sync_data())
     }
 
     fn block(&self) -> u32 {

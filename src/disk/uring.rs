@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::os::{allocate, data_end};
 use super::{File, Map};
+use crate::mutation::{Safeguard, is_off, unless_off};
 
 /// One operation at a time is in flight on a ring.
 const RING_ENTRIES: u32 = 2;
@@ -144,6 +145,9 @@ impl File for UringFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if is_off(Safeguard::UringSync) {
+            return Ok(());
+        }
         let descriptor = types::Fd(self.file.as_raw_fd());
         let sync = opcode::Fsync::new(descriptor).flags(types::FsyncFlags::DATASYNC).build();
         let mut ring = self.rings.syncs.lock();
@@ -152,7 +156,7 @@ impl File for UringFile {
             match unsafe { ring.run(&sync) } {
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Some(result) => return result.map(drop),
-                None => return self.file.sync_data(),
+                None => return unless_off(Safeguard::UringFallbackSync, || self.file.sync_data()),
             }
         }
     }
@@ -225,5 +229,8 @@ mod tests {
         file.write_all_at(b"still here", 0).unwrap();
         file.sync().unwrap();
         assert_eq!(file.len().unwrap(), 10);
+        let device = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let device = UringFile::new(device, Arc::clone(&rings));
+        assert!(device.sync().is_err(), "the call is made: a character device cannot be synced");
     }
 }

@@ -70,6 +70,12 @@ impl Waiter {
 /// Set when a watched key changes.
 pub type WatchFlag = Arc<AtomicBool>;
 
+/// Where a flag stands among those of a key, or belongs: they are in the order of their addresses, so that the end of one of
+/// thousands who watch the same key does not look at the others.
+fn place_of(flags: &[WatchFlag], flag: &WatchFlag) -> Result<usize, usize> {
+    flags.binary_search_by_key(&Arc::as_ptr(flag), Arc::as_ptr)
+}
+
 type Place = (SpaceId, Box<[u8]>);
 
 /// Watches and waits on the keys of one stripe.
@@ -156,12 +162,17 @@ impl hashbrown::Equivalent<Place> for Lookup<'_> {
 
 impl Waiters {
     pub fn watch(&mut self, space: SpaceId, key: &[u8], flag: WatchFlag) {
-        self.watched.entry((space, key.into())).or_default().push(flag);
+        let flags = self.watched.entry((space, key.into())).or_default();
+        if let Err(place) = place_of(flags, &flag) {
+            flags.insert(place, flag);
+        }
     }
 
     pub fn unwatch(&mut self, space: SpaceId, key: &[u8], flag: &WatchFlag) {
         if let Some(flags) = self.watched.get_mut(&Lookup(space, key)) {
-            flags.retain(|f| !Arc::ptr_eq(f, flag));
+            if let Ok(place) = place_of(flags, flag) {
+                flags.remove(place);
+            }
             if flags.is_empty() {
                 self.watched.remove(&Lookup(space, key));
                 give_up_room(&mut self.watched);

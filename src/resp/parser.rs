@@ -14,6 +14,7 @@ use std::borrow::Cow;
 
 use super::number::{I64_TEXT_LEN_MAX, is_space, parse_i64};
 use super::request::{Range, RequestArgs};
+use crate::mutation::{Safeguard, is_off};
 
 /// Arguments of one request before authentication (Redis).
 const UNAUTHENTICATED_ARGS_MAX: i64 = 10;
@@ -297,6 +298,7 @@ impl Parser {
     fn bulk_header(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         match buf.get(self.position) {
             Some(b'$') => {}
+            Some(_) if is_off(Safeguard::ExpectedDollar) => {}
             Some(&got) => return Err(ProtocolError::ExpectedDollar { got }),
             None => return Ok(None),
         }

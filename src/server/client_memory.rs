@@ -9,11 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::clients::{Client, Share};
 use crate::command::server::Server;
 use crate::config::{Config, MemoryLimit};
+use crate::mutation::{Safeguard, is_off};
 
 /// What a connection takes that keeps nothing: its task, its socket's registration, its entry in the list of clients.
 const CONNECTION_BYTES: u64 = 3 << 10;
 /// So much of the limit is made free at once, that not every growth has to look through all clients.
-const SPARE_SHARE: u64 = 16;
+const SPARE_SHARE: u64 = 8;
+/// So much of the limit may be kept by those who are ending, while the others go on.
+const DYING_SHARE: u64 = 4;
 /// What a connection keeps counts from here on.
 const KEPT_FROM: usize = 1 << 10;
 
@@ -42,7 +45,15 @@ pub fn note(server: &Server, client: &Client, kept: usize) -> bool {
 /// Tells clients to end if all together take too much. True if one was told.
 pub fn enforce(server: &Server) -> bool {
     limit(&server.config)
+        .filter(|_| !is_off(Safeguard::ClientsMemory))
         .is_some_and(|limit| server.stats.client_memory_bytes.get() > limit && evict(server, limit))
+}
+
+/// Those who were told to end keep so much that nobody may take more until they have. The connections told for one growth
+/// are mostly far from it, and then the others needn't wait for them.
+pub fn is_crowded(server: &Server) -> bool {
+    let dying_bytes = server.stats.dying_client_bytes.get();
+    dying_bytes > 0 && limit(&server.config).is_none_or(|limit| dying_bytes > limit / DYING_SHARE)
 }
 
 /// A connection has ended.
@@ -60,17 +71,17 @@ pub fn forget(server: &Server, client: &Client) {
 #[cold]
 fn evict(server: &Server, limit: u64) -> bool {
     let stats = &server.stats;
-    let mut clients: Vec<(u64, Arc<Client>)> = server
-        .clients
-        .all()
-        .into_iter()
-        .filter(|client| !client.no_evict.load(Relaxed))
+    // Those that keep nothing are not worth it: they would only come again.
+    let keeps = |client: &Client| {
+        let share = client.share.lock();
+        share.bytes > CONNECTION_BYTES && !share.is_evicted && !client.no_evict.load(Relaxed)
+    };
+    let clients = server.clients.chosen(keeps).into_iter();
+    let mut clients: Vec<(u64, Arc<Client>)> = clients
         .map(|client| {
             let bytes = client.share.lock().bytes;
             (bytes, client)
         })
-        // Those that keep nothing are not worth it: they would only come again.
-        .filter(|(bytes, _)| *bytes > CONNECTION_BYTES)
         .collect();
     clients.sort_unstable_by_key(|(bytes, _)| *bytes);
     let mut told = false;
@@ -126,6 +137,27 @@ mod tests {
         assert_eq!(server.stats.client_memory_bytes.get(), 0);
         assert_eq!(server.stats.dying_client_bytes.get(), 0);
         assert_eq!(server.stats.evicted_clients.get(), 1);
+    }
+
+    #[test]
+    fn others_wait_only_while_much_is_about_to_go() {
+        let rig = rig("1mb");
+        let server = &rig.server;
+        let clients: Vec<_> = (1000..1003).map(|id| client_without_socket(id, 0)).collect();
+        clients.iter().for_each(|client| server.clients.add(client.clone()));
+        for (client, kib) in clients.iter().zip([400, 200, 300]) {
+            assert!(!note(server, client, kib << 10));
+        }
+        assert!(!is_crowded(server), "nobody ends");
+        server.config.set_at_start(Name::maxmemory_clients, "800kb").unwrap();
+        assert!(enforce(server) && clients[0].killed.load(Relaxed));
+        assert!(is_crowded(server), "half of the limit is still in memory");
+        forget(server, &clients[0]);
+        assert!(!is_crowded(server));
+        server.config.set_at_start(Name::maxmemory_clients, "450kb").unwrap();
+        assert!(enforce(server) && clients[2].killed.load(Relaxed));
+        server.config.set_at_start(Name::maxmemory_clients, "1500kb").unwrap();
+        assert!(!is_crowded(server), "300 KiB are no quarter of the limit");
     }
 
     #[test]

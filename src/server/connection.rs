@@ -166,6 +166,7 @@ impl Connection {
                     self.tuck_away();
                     return Poll::Pending;
                 }
+                Poll::Ready(Ok(0)) if is_off(Safeguard::HalfClose) => return Poll::Ready(()),
                 Poll::Ready(Ok(0)) => {
                     // What was asked is still answered: `printf PING | nc` closes its side first.
                     self.close_when_sent();
@@ -242,7 +243,8 @@ impl Connection {
     /// A request that is not complete waits in no more room than it needs: the large buffers are for reading.
     fn tuck_away(&mut self) {
         let (len, capacity) = (self.query.len(), self.query.capacity());
-        if len > 0 && len < READ_BUFFER && capacity > 2 * len.max(GATHERED_LEN_MAX) {
+        let is_small = len < READ_BUFFER && !is_off(Safeguard::TuckAway);
+        if len > 0 && is_small && capacity > 2 * len.max(GATHERED_LEN_MAX) {
             let mut small = Vec::with_capacity(len);
             small.extend_from_slice(&self.query);
             let large = std::mem::replace(&mut self.query, small);
@@ -286,7 +288,7 @@ impl Connection {
         self.worker.prefetch_gathered();
         self.worker.transaction.borrow_mut().time.begin_batch();
         let mut appended = false;
-        if self.worker.server.stats.dying_client_bytes.get() > 0 {
+        if client_memory::is_crowded(&self.worker.server) {
             self.worker.wait_for_room(&self.line);
             return;
         }
@@ -294,11 +296,11 @@ impl Connection {
         // Requests whose keys were asked for already.
         let mut looked_at = 0;
         while matches!(self.state, State::Ready) && !self.line.closing.get() {
-            if self.turn == 0 {
+            if self.turn == 0 && !is_off(Safeguard::Turns) {
                 self.worker.wait_for_turn(&self.line);
                 break;
             }
-            self.turn -= 1;
+            self.turn = self.turn.saturating_sub(1);
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
@@ -310,6 +312,7 @@ impl Connection {
                         looked_at = look_ahead(&self.worker.server, &self.session, input);
                     }
                 }
+                Ok(Parsed::Empty) if is_off(Safeguard::EmptyGoesOn) => break,
                 Ok(Parsed::Empty) => {}
                 Ok(Parsed::Incomplete) => break,
                 Err(error) => {
@@ -333,7 +336,9 @@ impl Connection {
     /// What the configuration, which may have changed, and the state of the session allow.
     fn set_limits(&mut self) {
         let config = &self.worker.server.config;
-        self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
+        if !is_off(Safeguard::BulkLenMax) {
+            self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
+        }
         let hard = match config.output_buffer_limit(ClientClass::Normal).hard_bytes {
             0 => u64::MAX,
             bytes => bytes,
@@ -397,7 +402,8 @@ impl Connection {
                 server.stats.blocked_clients.add(1);
                 self.line.blocked.set(true);
                 let keys = parked.waiter.waits.iter().map(|(key, _)| key);
-                self.blocked_bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
+                let bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
+                self.blocked_bytes = if is_off(Safeguard::BlockedBytes) { 0 } else { bytes };
                 self.look = parked.look_again_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
                 self.state = State::Blocked(parked, timer);
             }
@@ -471,7 +477,8 @@ impl Connection {
             self.query.drain(..consumed);
         }
         let limit = self.worker.server.config.client_query_buffer_limit();
-        if (self.query.len() + self.kept_bytes()) as u64 > limit {
+        let kept = (self.query.len() + self.kept_bytes()) as u64;
+        if kept > limit && !is_off(Safeguard::QueryLimit) {
             tracing::warn!(
                 client = self.line.client.id,
                 "query buffer over client-query-buffer-limit: closed"
@@ -636,7 +643,9 @@ impl Connection {
             server.clients.blocked.fetch_sub(1, Relaxed);
         }
         transactions::forget_session(&server, &mut self.session);
-        server.clients.remove(self.line.client.id);
+        if !is_off(Safeguard::Forgotten) {
+            server.clients.remove(self.line.client.id);
+        }
         self.line.count_held(&server.stats, 0);
         self.line.dead.set(true);
         // By now it has next to nothing; what is left goes with this call.

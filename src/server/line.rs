@@ -97,7 +97,8 @@ impl Line {
         let len = self.outbox.borrow().len();
         self.count_held(&server.stats, len);
         let limit = server.config.output_buffer_limit(ClientClass::Normal).hard_bytes;
-        if !authenticated || (limit > 0 && len as u64 > limit) {
+        let is_stranger = !authenticated && !is_off(Safeguard::StrangerOutput);
+        if is_stranger || (limit > 0 && len as u64 > limit) {
             self.end_over_limit(server, len);
             return true;
         }
@@ -159,7 +160,8 @@ impl Line {
     /// Too many replies wait to leave: of this connection, or of all, this one among them.
     pub fn is_overloaded(&self, server: &Server) -> bool {
         let (len, max) = (self.outbox.borrow().len(), server.config.held_replies_size());
-        len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max)
+        let is_full = len as u64 > max || (len > COUNTED_FROM && server.stats.held_reply_bytes.get() > max);
+        is_full && !is_off(Safeguard::HeldReplies)
     }
 
     /// Whether replies still wait for the log. Once it has failed they never leave: the connection ends, outcome unknown.
@@ -177,7 +179,8 @@ impl Line {
     pub fn sweep(&self, server: &Server, now_ms: u64) {
         let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
         let timeout = server.config.timeout() as u64;
-        if timeout > 0 && idle_ms > timeout * 1000 && !self.blocked.get() {
+        let is_idle = idle_ms > timeout * 1000 && !is_off(Safeguard::IdleTimeout);
+        if timeout > 0 && is_idle && !self.blocked.get() {
             self.end();
         }
         let limit = server.config.output_buffer_limit(ClientClass::Normal);

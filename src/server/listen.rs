@@ -18,6 +18,7 @@ use crate::command::server::Server;
 use crate::config::Config;
 use crate::disk::plain;
 use crate::engine::rig::client_without_socket;
+use crate::mutation::{Safeguard, is_off};
 
 use super::stream::Accepted;
 
@@ -185,7 +186,8 @@ impl Distributor {
     }
 
     fn is_full(&self) -> bool {
-        self.server.clients.len_with_arriving() >= self.server.config.maxclients() as usize
+        let is_full = self.server.clients.len_with_arriving() >= self.server.config.maxclients() as usize;
+        is_full && !is_off(Safeguard::Maxclients)
     }
 
     fn accept_tcp(&self, socket: std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {

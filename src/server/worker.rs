@@ -32,8 +32,13 @@ const SMALL_BUFFERS_MAX: usize = 1024;
 /// With fewer busy connections there is nothing to gather.
 const GATHER_FROM: usize = 2;
 
-/// Connections with long pipelines that go on in one tick; the others of them wait.
-const TURNS_PER_TICK: usize = 2;
+/// Connections with long pipelines that go on in one tick; the others of them wait. One makes up to a mebibyte of replies.
+const TURNS_PER_TICK: usize = 1;
+
+/// Connections that the sweep looks at before others get their turn.
+const SWEPT_AT_ONCE: usize = 512;
+/// New connections that are begun before others get their turn.
+const BEGUN_AT_ONCE: usize = 16;
 
 /// What the tasks of one worker share.
 pub struct Worker {
@@ -122,7 +127,7 @@ impl Worker {
         let count = turns.len().min(TURNS_PER_TICK);
         turns.drain(..count).for_each(|line| line.take_turn());
         let mut crowded = self.crowded.borrow_mut();
-        if self.server.stats.dying_client_bytes.get() == 0 {
+        if !client_memory::is_crowded(&self.server) {
             crowded.drain(..).for_each(|line| line.take_turn());
         }
         if !turns.is_empty() || !crowded.is_empty() {
@@ -240,20 +245,35 @@ impl Worker {
         .await;
     }
 
-    /// Once a second: idle connections, output limits, late syncs.
+    /// Looks at some connections from place `from` on. The place to go on from; `None` at the end.
+    fn sweep_some(&self, from: usize, now_ms: u64) -> Option<usize> {
+        let mut lines = self.lines.borrow_mut();
+        let end = lines.len().min(from + SWEPT_AT_ONCE);
+        let mut kept = from;
+        for place in from..end {
+            if let Some(line) = lines[place].upgrade() {
+                line.sweep(&self.server, now_ms);
+                lines.swap(kept, place);
+                kept += 1;
+            }
+        }
+        lines.drain(kept..end);
+        (kept < lines.len()).then_some(kept)
+    }
+
+    /// Four times a second: idle connections, output limits, late syncs.
     async fn sweeper(self: Rc<Self>) {
         let mut interval = tokio::time::interval(std::time::Duration::from_millis(250));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
             let now_ms = self.server.clock.wall_ms();
-            self.lines.borrow_mut().retain(|line| match line.upgrade() {
-                Some(line) => {
-                    line.sweep(&self.server, now_ms);
-                    true
-                }
-                None => false,
-            });
+            let mut from = 0;
+            while let Some(next) = self.sweep_some(from, now_ms) {
+                from = next;
+                // Ten thousand in one go would take a millisecond in which nobody is served.
+                tokio::task::yield_now().await;
+            }
             // The limit may have been lowered.
             client_memory::enforce(&self.server);
             if !self.held.borrow().is_empty() {
@@ -279,8 +299,13 @@ pub fn spawn(
             let worker = Rc::new(Worker::new(server, bell));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
+            let mut begun = 0;
             while let Some(socket) = accepted.recv().await {
                 connection::start(&worker, socket);
+                begun += 1;
+                if begun % BEGUN_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();

@@ -152,7 +152,7 @@ impl Work<'_> {
         new_directory::write_behind(self.disk, target, &segment::path(entry.sequence), &written)?;
         unless_off(Safeguard::SalvageNames, || target.sync_dir(segment::FOLDER))
             .map_err(making("the folder log"))?;
-        target.sync_dir("").map_err(making("the folders"))?;
+        unless_off(Safeguard::SalvageFolderNames, || target.sync_dir("")).map_err(making("the folders"))?;
         let alone = Catalogs { current: catalog, retained: Vec::new() };
         let mut manifest = Manifest {
             segments: vec![entry],
@@ -229,14 +229,16 @@ impl Work<'_> {
         let disk = self.disk;
         let aside = format!("damaged-{}", self.clock.wall_ms());
         let io = |what: &str| StoreError::io(format!("{what} {aside}"));
-        disk.create_dir(&aside).and_then(|()| disk.sync_dir("")).map_err(io("make the folder"))?;
+        disk.create_dir(&aside)
+            .and_then(|()| unless_off(Safeguard::AsideFolderName, || disk.sync_dir("")))
+            .map_err(io("make the folder"))?;
         let segments = self.listing.segments.iter().map(|s| s.path());
         let copies = COPIES.into_iter().map(str::to_owned).chain(segments);
         for path in copies.chain(Snapshot::find(disk, None).paths()) {
             let name = path.rsplit('/').next().unwrap_or_default();
             copy_if_there(disk, &path, &format!("{aside}/{name}"))?;
         }
-        disk.sync_dir(&aside).map_err(io("sync"))?;
+        unless_off(Safeguard::AsideNames, || disk.sync_dir(&aside)).map_err(io("sync"))?;
         Ok(aside)
     }
 

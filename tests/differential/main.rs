@@ -9,6 +9,7 @@
 //! whose reply may differ legitimately gets its class in `compare.rs`, a deliberate difference its reason in `known.rs`.
 
 mod bitmaps;
+mod blocking;
 mod compare;
 mod geo;
 mod hashes;

@@ -12,4 +12,5 @@ mod snapshot;
 mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;
+mod traced;
 mod workers;

@@ -20,9 +20,17 @@ pub struct Target {
 
 impl Target {
     pub fn start(directives: &[(&str, &str)]) -> Self {
-        let options = Options::default().directive("appendfsync", "no").directive("log-segment-size", "4mb");
+        let mut options = Options::default().directive("appendfsync", "no");
+        if !Self::is_redis() {
+            options = options.directive("log-segment-size", "4mb");
+        }
         let add = |options: Options, (name, value): &(&str, &str)| options.directive(name, value);
         Self { server: Server::start(directives.iter().fold(options, add)) }
+    }
+
+    /// Whether `DURAMEN_BIN` names redis-server, for comparison.
+    pub fn is_redis() -> bool {
+        Options::default().is_redis()
     }
 
     pub fn ask(&self, words: &[&str]) -> Value {
@@ -118,10 +126,15 @@ pub fn mib(bytes: u64) -> f64 {
 }
 
 pub fn number(client: &mut Client, field: &str) -> u64 {
+    number_if_any(client, field).unwrap_or_else(|| panic!("INFO tells no number {field}"))
+}
+
+/// `None` if INFO doesn't tell it.
+pub fn number_if_any(client: &mut Client, field: &str) -> Option<u64> {
     let reply = client.call(["INFO", "everything"]).expect("INFO waits for nothing");
     let text = String::from_utf8_lossy(reply.bytes().expect("INFO is text")).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{field} is {line:?}"))
+    line.and_then(|text| text.parse().ok())
 }
 
 /// Sends; that the server closes meanwhile is no error.

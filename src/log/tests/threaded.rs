@@ -79,6 +79,40 @@ fn writes_go_on_while_a_sync_is_held() {
     log.shutdown().unwrap();
 }
 
+/// The kernel reports a failed write-back once: a sync beside the one that was told would know nothing of it.
+#[test]
+fn a_sync_waits_for_the_end_of_another() {
+    let disk = SimDisk::new(1);
+    let bench = open(&disk, Policy::EverySec).bench;
+    let shared = &*bench.log.shared;
+    bench.log.append(b"one");
+    bench.log.flush_tick(true);
+    let (file, sequence) = {
+        let writer = shared.writer.lock();
+        (writer.active.file.clone(), writer.active.sequence)
+    };
+    disk.hold_syncs();
+    let began = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| shared.sync_file(&file, sequence));
+        disk.wait_until_held(1);
+        scope.spawn(|| {
+            began.store(true, std::sync::atomic::Ordering::SeqCst);
+            shared.sync_file(&file, sequence)
+        });
+        // A look for what must not come: a log that works never makes it, however long one looks.
+        while !began.load(std::sync::atomic::Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        for _ in 0..100_000 {
+            std::thread::yield_now();
+        }
+        let held = disk.held_syncs();
+        disk.release_syncs();
+        assert_eq!(held, 1, "one sync at a time");
+    });
+}
+
 #[test]
 fn under_always_the_next_group_gathers_while_one_is_synced() {
     let disk = SimDisk::new(1);
