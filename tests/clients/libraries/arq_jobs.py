@@ -8,7 +8,6 @@ import asyncio
 import logging
 import sys
 import threading
-import time
 
 import redis
 from arq import Retry, create_pool
@@ -17,7 +16,7 @@ from arq.jobs import Job, JobStatus
 from arq.worker import Worker, func
 
 from common import BROKEN, Ledger, Producer, Workers, check_worked, run, this_script
-from control import PORT, crash, wait_until
+from control import PORT, wait_until
 
 JOBS_AT_ONCE = 5
 ledger, attempts = Ledger(), Ledger("attempts")

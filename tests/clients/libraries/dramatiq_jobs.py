@@ -80,7 +80,8 @@ def messages_through_a_crash():
 
 def delays_retries_results():
     kept = [work.send(f"kept-{n}") for n in range(20)]
-    soon = [work.send_with_options(args=(f"soon-{n}",), delay=500) for n in range(20)]
+    for n in range(20):
+        work.send_with_options(args=(f"soon-{n}",), delay=500)
     never = [work.send_with_options(args=(f"never-{n}",), delay=86_400_000) for n in range(20)]
     workers = Workers(this_script("worker"))
     assert kept[0].get_result(backend=results, block=True, timeout=20_000) == "kept-0 is done"

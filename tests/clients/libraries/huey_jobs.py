@@ -6,7 +6,6 @@ at most one for each worker. No other is.
 
 import logging
 import sys
-import time
 
 import redis
 from huey import PriorityRedisHuey, RedisHuey
