@@ -98,7 +98,8 @@ def tasks_through_a_crash():
 
 
 def countdowns_retries_chord():
-X
+    for n in range(10):
+        work.apply_async((f"soon-{n}",), countdown=2)
     kept = [work.apply_async((f"kept-{n}",), task_id=f"kept-{n}") for n in range(20)]
     workers = started()
     assert kept[0].get(timeout=30) == "kept-0 is done"

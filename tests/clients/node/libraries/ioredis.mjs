@@ -45,7 +45,6 @@ await main({
   exists: (client, key) => client.exists(key),
   hGetAll: (client, key) => client.hgetall(key),
   ttl: (client, key) => client.ttl(key),
-  pTtl: (client, key) => client.pttl(key),
   async subscriber({ channel, pattern, shard }, onMessage) {
     const client = new Redis({ port, retryStrategy: () => 20, maxRetriesPerRequest: null });
     client.on('error', () => {});

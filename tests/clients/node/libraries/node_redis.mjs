@@ -43,7 +43,6 @@ await main({
   exists: (client, key) => client.exists(key),
   hGetAll: (client, key) => client.hGetAll(key),
   ttl: (client, key) => client.ttl(key),
-  pTtl: (client, key) => client.pTTL(key),
   async subscriber({ channel, pattern, shard }, onMessage) {
     const client = createClient({ socket });
     client.on('error', () => {});
