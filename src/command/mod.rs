@@ -88,8 +88,8 @@ pub enum Group {
     Connection,
     Server,
     Transactions,
-    Scripting,
     PubSub,
+    Scripting,
 }
 
 impl Group {
@@ -109,8 +109,8 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
-            Self::Scripting => "scripting",
             Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
         }
     }
 
@@ -187,6 +187,11 @@ impl Command {
     #[inline]
     pub const fn accepts(&self, args: usize) -> bool {
         if self.arity >= 0 { args == self.arity as usize } else { args >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// Whether it is about keys, as Redis declares it: names of channels are declared like keys, and said to be none.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !spec.flags.contains(&"not_key"))
     }
 
     pub const fn is_write(&self) -> bool {

@@ -179,8 +179,9 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
     if session.multi.is_some() && flags.contains(Flags::NO_MULTI) {
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
-    if server.store.get().is_none() && !flags.contains(Flags::LOADING) {
-        return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
+    // WATCH may run in Redis while it loads; here there are no keys yet that could be looked at.
+    if server.store.get().is_none() && !(flags.contains(Flags::LOADING) && !command.has_keys()) {
+        return Err(CommandError::LOADING);
     }
     if session.proto == Protocol::Resp2 && session.is_subscribed() && !may_run_subscribed(command) {
         return Err(CommandError::owned(format!(
@@ -191,21 +192,21 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
     Ok(())
 }
 
+/// What a RESP2 connection may do that others send messages to.
+fn may_run_subscribed(command: &Command) -> bool {
+    (command.flags.contains(Flags::PUBSUB) && command.flags.contains(Flags::NOSCRIPT))
+        || matches!(command.name, "ping" | "quit" | "reset")
+}
+
 /// While a script is busy it holds every stripe: whatever needs one of them cannot run.
 #[cold]
 fn may_run_beside_script(session: &Session, command: &Command) -> bool {
     let forgets_watched = ["discard", "unwatch", "reset"].contains(&command.name);
     command.flags.contains(Flags::ALLOW_BUSY)
-        && command.keys.is_empty()
-        && !(forgets_watched && !session.watched.is_empty())
+        && !command.has_keys()
+        && (!forgets_watched || session.watched.is_empty())
         // What it is subscribed to is the thread's to forget, which is in the middle of something.
-        && !(command.name == "reset" && session.subscriptions.is_some())
-}
-
-/// What a RESP2 connection may do that others send messages to.
-fn may_run_subscribed(command: &Command) -> bool {
-    (command.flags.contains(Flags::PUBSUB) && command.flags.contains(Flags::NOSCRIPT))
-        || matches!(command.name, "ping" | "quit" | "reset")
+        && (command.name != "reset" || session.subscriptions.is_none())
 }
 
 /// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.

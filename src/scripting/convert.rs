@@ -31,7 +31,7 @@ fn put(value: &Value, proto: Protocol, reply: &mut Reply<'_>, depth: usize) -> m
 }
 
 fn truncated(number: f64) -> i64 {
-    if number.is_nan() || number >= 9_223_372_036_854_775_808.0 || number < -9_223_372_036_854_775_808.0 {
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         return i64::MIN;
     }
     number as i64

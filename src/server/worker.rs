@@ -77,11 +77,6 @@ pub struct Worker {
     lately: Cell<usize>,
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
-    /// Every connection, for the time while a script keeps this thread.
-    pub connections: RefCell<Vec<std::rc::Weak<RefCell<Connection>>>>,
-    /// New connections.
-    accepted: RefCell<mpsc::UnboundedReceiver<Accepted>>,
-    aside: Aside,
     pub subscribers: RefCell<Subscribers>,
     /// There are deliveries left for another tick.
     carry_on: Notify,
@@ -89,6 +84,11 @@ pub struct Worker {
     delivered: Cell<(Duration, Duration)>,
     /// When this tick's began, if it has some.
     has_delivered: Cell<Option<Duration>>,
+    /// Every connection, for the time while a script keeps this thread.
+    pub connections: RefCell<Vec<std::rc::Weak<RefCell<Connection>>>>,
+    /// New connections.
+    accepted: RefCell<mpsc::UnboundedReceiver<Accepted>>,
+    aside: Aside,
 }
 
 /// What is used while a script keeps the thread.
@@ -128,13 +128,13 @@ impl Worker {
             places: RefCell::default(),
             lately: Cell::new(0),
             lines: RefCell::default(),
-            connections: RefCell::default(),
-            accepted: RefCell::new(accepted),
-            aside: Aside::default(),
             subscribers: RefCell::default(),
             carry_on: Notify::new(),
             delivered: Cell::default(),
             has_delivered: Cell::default(),
+            connections: RefCell::default(),
+            accepted: RefCell::new(accepted),
+            aside: Aside::default(),
         }
     }
 
@@ -399,6 +399,13 @@ impl Worker {
                 // Ten thousand in one go would take a millisecond in which nobody is served.
                 tokio::task::yield_now().await;
             }
+            self.lines.borrow_mut().retain(|line| match line.upgrade() {
+                Some(line) => {
+                    line.sweep(&self.server, now_ms);
+                    true
+                }
+                None => false,
+            });
             self.connections.borrow_mut().retain(|connection| connection.strong_count() > 0);
             // The limit may have been lowered.
             client_memory::enforce(&self.server);

@@ -205,9 +205,8 @@ fn calls(make: &mut Make) -> Words {
         4 => "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
             .to_owned(),
         5 => format!("redis.setresp(3) return redis.{call}('zscore',KEYS[1],'m1')"),
-        6 => format!(
-            "local ok,e=pcall(redis.call,'lpush',KEYS[1],ARGV[1]) return {{tostring(ok),tostring(e)}}"
-        ),
+        6 => "local ok,e=pcall(redis.call,'lpush',KEYS[1],ARGV[1]) return {tostring(ok),tostring(e)}"
+            .to_owned(),
         7 => format!("return redis.{call}('rename',KEYS[1],KEYS[2])"),
         _ => format!("return {{redis.{call}('exists',KEYS[1]),redis.{call}('strlen',KEYS[2])}}"),
     };

@@ -16,9 +16,12 @@ const fn signed(bits: u32) -> f64 {
     bits as i32 as f64
 }
 
+type Unary = fn(u32) -> u32;
+type Binary = fn(u32, u32) -> u32;
+
 pub fn table(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let unary: [(&str, fn(u32) -> u32); 3] =
+    let unary: [(&str, Unary); 3] =
         [("tobit", |bits| bits), ("bnot", |bits| !bits), ("bswap", u32::swap_bytes)];
     for (name, work) in unary {
         let function = lua.create_function(move |lua, args: Variadic<Value>| {
@@ -26,8 +29,7 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
         })?;
         table.set(name, function)?;
     }
-    let folds: [(&str, fn(u32, u32) -> u32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let folds: [(&str, Binary); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, work) in folds {
         let function = lua.create_function(move |lua, args: Variadic<Value>| {
             let arguments = Arguments::new(lua, name, &args);
@@ -40,7 +42,7 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
         })?;
         table.set(name, function)?;
     }
-    let shifts: [(&str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [(&str, Binary); 5] = [
         ("lshift", |bits, by| bits << by),
         ("rshift", |bits, by| bits >> by),
         ("arshift", |bits, by| (bits as i32 >> by) as u32),

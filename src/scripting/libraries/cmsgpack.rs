@@ -92,7 +92,7 @@ fn put_number(number: f64, out: &mut Vec<u8>) {
 
 fn put_integer(number: i64, out: &mut Vec<u8>) {
     match number {
-        0..=0x7f | -32..=-1 => out.push(number as u8),
+        -32..=0x7f => out.push(number as u8),
         0x80..=0xff => out.extend_from_slice(&[0xcc, number as u8]),
         0x100..=0xffff => {
             out.push(0xcd);
