@@ -66,7 +66,7 @@ def evalsha(script, words, keys=100_000, before=lambda server: None, policy="eve
 def limiter(report):
     words = ["limit:__rand_int__", "1000000", "100", "__rand_int__"]
     both = evalsha(LIMITER, words, keys=1000)
-    report.load("limiter", "sliding-window limiter, 1000 keys, everysec", both, 1.2, 9)
+    report.load("limiter", "sliding-window limiter, 1000 keys, everysec", both, 1.2, 0.9)
 
 
 def delete(report):
@@ -76,15 +76,15 @@ def delete(report):
         pipe(server, (request("SET", "lock:%012d" % n, "token") for n in range(count)))
 
     both = evalsha(DELETE, ["lock:__rand_int__", "token"], keys=count, before=fill)
-    report.load("delete", "compare-and-delete, a million locks, everysec", both, 1.2, 9)
+    report.load("delete", "compare-and-delete, a million locks, everysec", both, 1.2, 0.9)
 
 
 def lock(report):
-    report.load("lock", "SET NX, GET, DEL in a script, everysec", evalsha(LOCK, ["lock:__rand_int__", "token"]), 1.2, 9)
+    report.load("lock", "SET NX, GET, DEL in a script, everysec", evalsha(LOCK, ["lock:__rand_int__", "token"]), 1.2, 0.9)
 
 
 def empty(report):
-    report.load("empty", "a script that does nothing", evalsha(EMPTY, ["k"]), 1.2, 9)
+    report.load("empty", "a script that does nothing (no bar of its own)", evalsha(EMPTY, ["k"]), 0, 9)
 
 
 ROWS = {"limiter": limiter, "delete": delete, "lock": lock, "empty": empty}
