@@ -216,7 +216,7 @@ fn grow(ctx: &mut Ctx<'_>, key: &[u8], old_len: u64, steps: &[Step]) -> CommandR
     }
     let len = ctx.entry_quietly(key).and_then(Entry::as_string).map_or(0, <[u8]>::len) as u64;
     if wanted > len {
-        ctx.apply(key, Op::String(StringOp::SetRange { offset: wanted - 1, bytes: &[0] }))?;
+        ctx.apply_untold(key, Op::String(StringOp::SetRange { offset: wanted - 1, bytes: &[0] }))?;
     }
     Ok(())
 }
