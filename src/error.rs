@@ -17,6 +17,7 @@ impl CommandError {
     pub const SYNTAX: Self = Self::new("ERR syntax error");
     pub const NOT_INTEGER: Self = Self::new("ERR value is not an integer or out of range");
     pub const NOT_FLOAT: Self = Self::new("ERR value is not a valid float");
+    pub const LOADING: Self = Self::new("LOADING Redis is loading the dataset in memory");
     pub const NO_SUCH_KEY: Self = Self::new("ERR no such key");
     pub const OVERFLOW: Self = Self::new("ERR increment or decrement would overflow");
     pub const OUT_OF_RANGE: Self = Self::new("ERR value is out of range");

@@ -6,6 +6,7 @@
 //! 7  server     listeners, connections, outboxes, shutdown: the only floor that knows sockets
 //!    tools      `check`, `inspect`, `dump`, `repair`, `restore`: look at a stopped data directory; never import the server
 //! 6  engine     dispatch, checks, locking, transactions, blocking, expiry cycles
+//!    scripting  Lua: EVAL, and what scripts may reach
 //! 5  command    what a command is; its arguments; the context a handler works in
 //!    snapshot   files of sorted rows, and how they are made and merged
 //!    recovery   from a directory to a keyspace: replay of the log through `apply`
@@ -42,6 +43,7 @@ pub mod process;
 pub mod rdb;
 pub mod recovery;
 pub mod resp;
+pub mod scripting;
 pub mod server;
 pub mod snapshot;
 pub mod tools;
@@ -67,6 +69,8 @@ pub fn registry() -> command::registry::Registry {
         admin::slowlog::COMMANDS,
         admin::snapshots::COMMANDS,
         engine::transactions::COMMANDS,
+        scripting::COMMANDS,
+        scripting::SCRIPT_COMMANDS,
         types::bitmap::commands::COMMANDS,
         types::geo::commands::COMMANDS,
         types::hash::commands::COMMANDS,

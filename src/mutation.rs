@@ -101,7 +101,6 @@ safeguards! {
     RepairNames "repair-names",
     SalvageNames "salvage-names",
     SalvageFolderNames "salvage-folder-names",
-    AsideFolderName "aside-folder-name",
     AsideNames "aside-names",
     // The seam to the system.
     OsSync "os-sync",

@@ -22,6 +22,8 @@ enum Step {
     Command(usize, Vec<String>),
     /// MULTI ... EXEC, as one.
     Transaction(Vec<Vec<String>>),
+    /// The same commands from a script, which goes on when one fails.
+    Script(Vec<Vec<String>>),
     /// Lets the log write and sync so many times.
     Log(usize),
     PassMs(u64),
@@ -173,6 +175,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => (0usize..3, command()).prop_map(|(session, words)| Step::Command(session, words)),
         3 => prop::collection::vec(command(), 1..5).prop_map(Step::Transaction),
+        3 => prop::collection::vec(command(), 1..5).prop_map(Step::Script),
         10 => (1usize..4).prop_map(Step::Log),
         4 => (1u64..400).prop_map(Step::PassMs),
         2 => Just(Step::Expire),
@@ -337,6 +340,12 @@ impl History {
                     self.note_state();
                 }
             }
+            Step::Script(commands) => {
+                if !self.rig.is_blocked(0) {
+                    self.rig.call(0, &[b"EVAL", script(commands).as_bytes(), b"0"]);
+                    self.note_state();
+                }
+            }
             Step::Log(steps) => {
                 for _ in 0..*steps {
                     self.log().step();
@@ -372,6 +381,13 @@ impl History {
         self.note_acknowledged();
         Ok(())
     }
+}
+
+/// A program that calls the commands one after the other.
+fn script(commands: &[Vec<String>]) -> String {
+    let quoted =
+        |words: &Vec<String>| words.iter().map(|word| format!("[[{word}]]")).collect::<Vec<_>>().join(",");
+    commands.iter().map(|words| format!("redis.pcall({})\n", quoted(words))).collect()
 }
 
 /// What retention keeps, in half of the histories.
@@ -432,6 +448,42 @@ fn a_transaction_is_whole_or_absent_at_every_crash_point() {
             let found = (rig.run("MGET a b"), rig.run("LLEN journal"));
             let after = ("*2\r\n$2\r\n60\r\n$2\r\n40\r\n".to_owned(), ":1\r\n".to_owned());
             let before = ("*2\r\n$3\r\n100\r\n$1\r\n0\r\n".to_owned(), ":0\r\n".to_owned());
+            assert!(
+                found == after || (!durable && found == before),
+                "after {mutations} disk operations: {found:?}"
+            );
+        }
+    }
+}
+
+/// What a script has changed in several keys and databases is there whole or not at all, wherever the power fails.
+#[test]
+fn a_script_is_whole_or_absent_at_every_crash_point() {
+    const SCRIPT: &str =
+        "for i = 1, 40 do redis.call('set', 'k' .. i, 'v') redis.call('rpush', 'list', i) end
+        redis.call('decrby', 'a', 40) redis.call('select', 1) redis.call('incrby', 'b', 40)
+        redis.call('select', 0) redis.pcall('incr', 'list') redis.call('del', 'gone') error('the end')";
+    for mutations in 0..60 {
+        let mut history = History::new(Policy::Always);
+        history.rig.run("MSET a 100 gone x");
+        history.rig.settle();
+        history.disk.crash_after(mutations);
+        let (reply, _) = history.rig.call(0, &[b"EVAL", SCRIPT.as_bytes(), b"0"]);
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        assert!(reply.starts_with("-ERR user_script:3: the end"), "{reply}");
+        for _ in 0..20 {
+            history.log().step();
+        }
+        let durable = history.log().durable_lsn() == history.log().append_lsn();
+        for seed in 0..8 {
+            let disk = history.disk.crash(seed, CrashStyle::RandomWithGarbage);
+            let mut rig =
+                Rig::open(Arc::new(disk), history.clock.clone(), options(Policy::Always)).expect("it opens");
+            let found: String = ["GET a", "EXISTS gone", "LLEN list", "DBSIZE", "SELECT 1", "EXISTS b"]
+                .map(|line| rig.run(line))
+                .concat();
+            let after = "$2\r\n60\r\n:0\r\n:40\r\n:42\r\n+OK\r\n:1\r\n";
+            let before = "$3\r\n100\r\n:1\r\n:0\r\n:2\r\n+OK\r\n:0\r\n";
             assert!(
                 found == after || (!durable && found == before),
                 "after {mutations} disk operations: {found:?}"

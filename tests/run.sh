@@ -54,11 +54,14 @@ install_packages() {
 
 install_clients() {
     local wanted
-    wanted=$(sha256sum tests/clients/requirements.txt)
+    wanted=$(sha256sum tests/clients/requirements*.txt)
     if [[ ! -x $environment/bin/python || $(cat $environment/installed 2>/dev/null) != "$wanted" ]]; then
         rm -rf $environment
         python3 -m venv $environment || return 1
         $environment/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt || return 1
+        # arq wants an older redis-py than the others: it stands on a path of its own.
+        $environment/bin/pip install --quiet --disable-pip-version-check --target $environment/arq \
+            -r tests/clients/requirements-arq.txt || return 1
         printf '%s\n' "$wanted" >$environment/installed
     fi
     local lock=tests/clients/node/package-lock.json copy=tests/clients/node/node_modules/.installed

@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("snapshot", 5),
     ("admin", 5),
     ("engine", 6),
+    ("scripting", 6),
     ("server", 7),
     ("tools", 7),
     ("main", 8),

@@ -79,7 +79,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
     }
     let looks_at_keys = ["object", "digest", "digest-value"].iter().any(|name| is(word, name));
     if looks_at_keys && ctx.server.store.get().is_none() {
-        return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
+        return Err(CommandError::LOADING);
     }
     match args.len() {
         2 if is(word, "help") => help::write(reply, "debug", LINES.iter().map(|line| (*line).to_owned())),

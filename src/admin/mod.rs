@@ -30,7 +30,7 @@ use crate::command::Flags;
 pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Runs while loading and without a primary.
-const ANYTIME: Flags = Flags::LOADING.union(Flags::STALE);
+pub const ANYTIME: Flags = Flags::LOADING.union(Flags::STALE);
 /// As [`ANYTIME`], but not from scripts.
 const DIRECT: Flags = ANYTIME.union(Flags::NOSCRIPT);
 /// As [`DIRECT`], for administrators.

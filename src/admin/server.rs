@@ -150,6 +150,10 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Reply<'_>) -> CommandResu
         // A shutdown here waits for nobody, so there is never one that could still be called off.
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
+    let scripts = &ctx.server.scripts;
+    if !nosave && scripts.is_busy() {
+        return Err(scripts.busy_error());
+    }
     let request = ShutdownRequest { restart: false, now };
     if save && ctx.server.store.get().is_some() {
         ctx.server

@@ -645,6 +645,37 @@ fn digests_of_slots_add_up_to_that_of_everything() {
 }
 
 #[test]
+fn nothing_looks_at_keys_while_the_server_is_loading() {
+    use crate::command::context::Transaction;
+    use crate::command::{Flags, Session, server::Server};
+    use crate::engine::{execute, rig};
+    use crate::resp::OwnedArgs;
+    let config = std::sync::Arc::new(crate::config::Config::new());
+    let clock = std::sync::Arc::new(crate::clock::SimClock::at_ms(1_700_000_001_000));
+    let server = Server::new(config, clock, crate::registry()).unwrap();
+    server.channels.open(vec![Box::new(|| {})]);
+    let run = |words: &[&[u8]]| {
+        let mut session = Session::new(rig::client_without_socket(1, 0), true);
+        let (args, mut reply) = (OwnedArgs::from_slices(words), Vec::new());
+        execute(&server, &mut session, &mut Transaction::default(), args.as_args(), &mut reply);
+        reply
+    };
+    for command in server.registry.all() {
+        if ["shutdown", "pause", "debug"].contains(&command.name) || command.parent == "debug" {
+            continue;
+        }
+        let name = command.full_name();
+        let mut words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
+        words.resize(words.len().max(command.arity.unsigned_abs() as usize), b"1");
+        let reply = run(&words);
+        if command.has_keys() || !command.flags.contains(Flags::LOADING) {
+            assert!(reply.starts_with(b"-"), "{name}: {reply:?}");
+        }
+    }
+    assert_eq!(run(&[b"WATCH", b"k"]), b"-LOADING Redis is loading the dataset in memory\r\n");
+}
+
+#[test]
 fn debug_looks_at_no_keys_while_the_server_is_loading() {
     use crate::command::context::Transaction;
     use crate::command::{Session, server::Server};

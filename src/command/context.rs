@@ -142,6 +142,8 @@ pub struct Ctx<'a> {
     /// False when nothing may be logged (log failed or out of space): expired keys then merely look absent.
     pub may_expire: bool,
     pub block: Option<Block>,
+    /// Why a script must not write: the log takes nothing.
+    pub refused: Option<CommandError>,
     /// While a client that waited is served: the key that became ready. Its command looks at no other.
     pub woken_by: Option<Box<[u8]>>,
     /// Set by WAITAOF: (position, time-out, replicas asked for).
@@ -178,6 +180,7 @@ impl<'a> Ctx<'a> {
             may_block: true,
             may_expire: true,
             block: None,
+            refused: None,
             woken_by: None,
             wait_durable: None,
             wish: None,

@@ -15,6 +15,7 @@ pub mod options;
 pub mod page;
 pub mod picked;
 pub mod registry;
+pub mod scripts;
 pub mod server;
 pub mod session;
 pub mod slowlog;
@@ -64,6 +65,8 @@ bitflags::bitflags! {
         const ALL_KEYS = 1 << 24;
         /// Ours, not shown: runs at once inside MULTI instead of being queued.
         const NOT_QUEUED = 1 << 25;
+        /// Ours, not shown: runs scripts, which may write.
+        const SCRIPT = 1 << 27;
         /// Ours, not shown: works on the session's queue and watched keys (EXEC, DISCARD, UNWATCH, RESET): those are locked too.
         const TRANSACTION = 1 << 26;
     }
@@ -86,6 +89,7 @@ pub enum Group {
     Server,
     Transactions,
     PubSub,
+    Scripting,
 }
 
 impl Group {
@@ -106,6 +110,7 @@ impl Group {
             Self::Server => "server",
             Self::Transactions => "transactions",
             Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
         }
     }
 
@@ -124,6 +129,7 @@ impl Group {
             Self::Geo => Some("geo"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
+            Self::Scripting => Some("scripting"),
             Self::Server | Self::PubSub => None,
         }
     }
@@ -181,6 +187,11 @@ impl Command {
     #[inline]
     pub const fn accepts(&self, args: usize) -> bool {
         if self.arity >= 0 { args == self.arity as usize } else { args >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// Whether it is about keys, as Redis declares it: names of channels are declared like keys, and said to be none.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !spec.flags.contains(&"not_key"))
     }
 
     pub const fn is_write(&self) -> bool {

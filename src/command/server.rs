@@ -11,6 +11,7 @@ use super::channels::Channels;
 use super::clients::Clients;
 use super::memory::Memory;
 use super::registry::Registry;
+use super::scripts::Scripts;
 use super::slowlog::SlowLog;
 use super::snapshots::Snapshots;
 use super::stats::Stats;
@@ -64,6 +65,7 @@ pub struct Server {
     pub channels: Channels,
     pub stats: Stats,
     pub slowlog: SlowLog,
+    pub scripts: Scripts,
     pub store: OnceLock<Store>,
     pub loading: Loading,
     /// Forty hexadecimal digits, new at every start.
@@ -102,6 +104,7 @@ impl Server {
             config_file: None,
             stats: Stats::new(registry.all().len()),
             slowlog: SlowLog::default(),
+            scripts: Scripts::default(),
             registry,
             clients: Clients::default(),
             channels: Channels::default(),

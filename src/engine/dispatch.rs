@@ -173,11 +173,15 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
     if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
         return Err(CommandError::new("NOAUTH Authentication required."));
     }
+    if server.scripts.is_busy() && !may_run_beside_script(session, command) {
+        return Err(server.scripts.busy_error());
+    }
     if session.multi.is_some() && flags.contains(Flags::NO_MULTI) {
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
-    if server.store.get().is_none() && !flags.contains(Flags::LOADING) {
-        return Err(CommandError::new("LOADING Redis is loading the dataset in memory"));
+    // WATCH may run in Redis while it loads; here there are no keys yet that could be looked at.
+    if server.store.get().is_none() && !(flags.contains(Flags::LOADING) && !command.has_keys()) {
+        return Err(CommandError::LOADING);
     }
     if session.proto == Protocol::Resp2 && session.is_subscribed() && !may_run_subscribed(command) {
         return Err(CommandError::owned(format!(
@@ -194,6 +198,15 @@ fn may_run_subscribed(command: &Command) -> bool {
         || matches!(command.name, "ping" | "quit" | "reset")
 }
 
+/// While a script is busy it holds every stripe: whatever needs one of them cannot run.
+#[cold]
+fn may_run_beside_script(session: &Session, command: &Command) -> bool {
+    let forgets_watched = ["discard", "unwatch", "reset"].contains(&command.name);
+    command.flags.contains(Flags::ALLOW_BUSY)
+        && !command.has_keys()
+        && (!forgets_watched || session.watched.is_empty())
+}
+
 /// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.
 fn refuse(server: &Server, session: &mut Session, args: Args<'_>, error: &CommandError, out: &mut Vec<u8>) {
     if let Some(multi) = &mut session.multi {
@@ -202,8 +215,9 @@ fn refuse(server: &Server, session: &mut Session, args: Args<'_>, error: &Comman
     let mut abort = None;
     if let Ok((command, number)) = find(server, args) {
         server.stats.commands[number].rejected.add(1);
-        // A transaction whose EXEC is refused is over.
-        if command.name == "exec" {
+        // A transaction whose EXEC is refused is over, unless it watches keys that a script keeps locked.
+        let is_stuck = server.scripts.is_busy() && !session.watched.is_empty();
+        if command.name == "exec" && !is_stuck {
             session.multi = None;
             transactions::forget_session(server, session);
             session.client.watched.store(0, Relaxed);

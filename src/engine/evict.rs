@@ -54,13 +54,17 @@ pub fn admit(
     }
     match make_room(server, session, transaction, patience(server)) {
         Room::Enough | Room::Unfinished => Ok(()),
+        // A script is refused what takes more, when it tries.
+        Room::Nothing if command.flags.contains(Flags::SCRIPT) => Ok(()),
         Room::Nothing => Err(OOM),
     }
 }
 
 /// Whatever is queued takes room, too.
 fn may_grow(session: &Session, command: &Command) -> bool {
-    let Some(multi) = &session.multi else { return command.flags.contains(Flags::DENYOOM) };
+    let Some(multi) = &session.multi else {
+        return command.flags.intersects(Flags::DENYOOM.union(Flags::SCRIPT));
+    };
     let mut queued = multi.queue.iter().map(|queued| queued.command.flags);
     !command.flags.contains(Flags::NOT_QUEUED)
         || (command.name == "exec" && queued.any(|flags| flags.contains(Flags::DENYOOM)))

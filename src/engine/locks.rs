@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::command::scripts::Scripts;
 use crate::command::session::Session;
 use crate::command::{Args, Command, Flags};
 use crate::error::CommandError;
@@ -56,7 +57,8 @@ pub fn of_transaction(keyspace: &Keyspace, session: &Session) -> StripeSet {
     set
 }
 
-/// Locks `set`, and more if a write may wake somebody whose service needs more.
+/// Locks `set`, and more if a write may wake somebody whose service needs more. `None` if that had to wait for a script that has been
+/// running for too long.
 #[inline]
 pub fn lock<'a>(
     keyspace: &'a Keyspace,
@@ -64,15 +66,14 @@ pub fn lock<'a>(
     keys: &Keys<'_>,
     db: u32,
     set: StripeSet,
-) -> Held<'a> {
+    scripts: &Scripts,
+) -> Option<Held<'a>> {
     let may_wake = command.is_write() || command.flags.contains(Flags::TRANSACTION);
     set.lock_with_needed(
-        |set| keyspace.lock(set),
-        |set, held| {
-            if set == StripeSet::ALL || !may_wake {
-                return StripeSet::default();
-            }
-            needed_by_waiters(held, command, keys, db)
+        |set| keyspace.lock_unless(set, &|| scripts.is_busy()),
+        |set, held| match held {
+            Some(held) if set != StripeSet::ALL && may_wake => needed_by_waiters(held, command, keys, db),
+            _ => StripeSet::default(),
         },
     )
 }

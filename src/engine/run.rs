@@ -57,12 +57,14 @@ pub fn run(
         return run_while_loading(server, session, transaction, command, number, args, now_ms, out);
     };
     let admitted = store.log.admit();
-    if let Err(refusal) = &admitted
-        && writes(session, command)
-    {
+    if let Err(refusal) = &admitted {
         match refusal_error(refusal) {
-            None => return Outcome { flow: Flow::Park, gate: 0 },
-            Some(error) => return reject(server, session, number, &error, out),
+            None if writes(session, command) || runs_scripts(session, command) => {
+                return Outcome { flow: Flow::Park, gate: 0 };
+            }
+            Some(error) if writes(session, command) => return reject(server, session, number, &error, out),
+            // Scripts that only read are served: each write is refused.
+            _ => {}
         }
     }
     let (keys, set) = match locks::keys_of(&store.keyspace, command, args, session.db) {
@@ -73,13 +75,18 @@ pub fn run(
         // The handler knows better what is wrong with its arguments; without keys it can only refuse.
         Err(_) => (Keys::new(), StripeSet::ALL),
     };
-    let held = locks::lock(&store.keyspace, command, &keys, session.db, set);
+    let Some(held) = locks::lock(&store.keyspace, command, &keys, session.db, set, &server.scripts) else {
+        return reject(server, session, number, &server.scripts.busy_error(), out);
+    };
     transaction.clear();
     if command.keys.is_empty() {
         // It may be one that shows or resets the counters.
         transaction.tally.add_to(&server.stats);
     }
     let mut ctx = Ctx::new(server, session, command, transaction, held, keys, now_ms);
+    if let Err(refusal) = &admitted {
+        ctx.refused = refusal_error(refusal);
+    }
     ctx.may_expire =
         (admitted.is_ok() || is_off(Safeguard::LatchExpiryFound)) && !server.expiry_suspended.load(Relaxed);
     let result = handle(&mut ctx, command, args, out);
@@ -121,6 +128,17 @@ fn writes(session: &Session, command: &Command) -> bool {
     command.is_write()
         || (command.name == "exec"
             && session.multi.iter().flat_map(|multi| &multi.queue).any(|queued| queued.command.is_write()))
+}
+
+/// True for commands that add to the log if their scripts do.
+fn runs_scripts(session: &Session, command: &Command) -> bool {
+    command.flags.contains(Flags::SCRIPT)
+        || (command.name == "exec"
+            && session
+                .multi
+                .iter()
+                .flat_map(|multi| &multi.queue)
+                .any(|queued| queued.command.flags.contains(Flags::SCRIPT)))
 }
 
 /// `None`: it is only a matter of time.
@@ -268,7 +286,8 @@ pub fn run_internal(
     work: &mut dyn FnMut(&mut Ctx<'_>),
 ) {
     let Some(store) = server.store.get() else { return };
-    let held = store.keyspace.lock(set);
+    // What the server does by itself can wait for the next time.
+    let Some(held) = store.keyspace.lock_unless(set, &|| server.scripts.is_busy()) else { return };
     transaction.clear();
     let now_ms = server.now_ms();
     let mut ctx = Ctx::new(server, session, Command::INTERNAL, transaction, held, Keys::new(), now_ms);

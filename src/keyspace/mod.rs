@@ -9,6 +9,7 @@ pub mod entry;
 pub mod eviction;
 pub mod gate;
 pub mod hash;
+pub mod meanwhile;
 pub mod op;
 pub mod prefetch;
 pub mod rebuild;
@@ -128,8 +129,27 @@ impl Keyspace {
     /// Locks stripes in ascending order: the only order there is, so nobody waits in a circle.
     #[inline]
     pub fn lock(&self, set: StripeSet) -> Held<'_> {
-        let guards = set.iter().map(|stripe| (stripe as u8, self.shelves[stripe].lock())).collect();
+        let lock = |stripe: usize| {
+            let shelf = &self.shelves[stripe];
+            shelf.try_lock().unwrap_or_else(|| meanwhile::wait(shelf))
+        };
+        let guards = set.iter().map(|stripe| (stripe as u8, lock(stripe))).collect();
         Held { keyspace: self, set, accesses: Accesses::Off, guards }
+    }
+
+    /// As [`Self::lock`]. Where that would have to wait it is asked from time to time whether to give up.
+    #[inline]
+    pub fn lock_unless(&self, set: StripeSet, give_up: &dyn Fn() -> bool) -> Option<Held<'_>> {
+        let mut guards = SmallVec::new();
+        for stripe in set.iter() {
+            let shelf = &self.shelves[stripe];
+            let guard = match shelf.try_lock() {
+                Some(guard) => guard,
+                None => meanwhile::wait_unless(shelf, give_up)?,
+            };
+            guards.push((stripe as u8, guard));
+        }
+        Some(Held { keyspace: self, set, accesses: Accesses::Off, guards })
     }
 }
 

@@ -103,6 +103,11 @@ impl OwnedArgs {
         owned
     }
 
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ranges.clear();
+    }
+
     /// Adds one argument at the end.
     pub fn push(&mut self, arg: &[u8]) {
         let start = self.bytes.len();

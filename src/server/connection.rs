@@ -2,6 +2,7 @@
 //!
 //! The task reads and executes; the worker's flusher sends. Both run on the worker's thread and share a [`Line`].
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ use super::stream::{Accepted, ReadHalf};
 use super::worker::{GATHERED_LEN_MAX, READ_BUFFER, Worker};
 
 /// What a connection is doing between two requests.
-enum State {
+pub(super) enum State {
     Ready,
     /// A parsed request waits for room in the log, or for the end of a pause.
     Parked(Option<Pin<Box<Sleep>>>),
@@ -44,17 +45,17 @@ enum State {
     Saving(Waiting),
 }
 
-struct Connection {
-    worker: Rc<Worker>,
-    line: Rc<Line>,
-    read: ReadHalf,
-    parser: Parser,
+pub struct Connection {
+    pub(super) worker: Rc<Worker>,
+    pub(super) line: Rc<Line>,
+    pub(super) read: ReadHalf,
+    pub(super) parser: Parser,
     /// Input that was not executed yet.
-    query: Vec<u8>,
-    session: Session,
-    state: State,
+    pub(super) query: Vec<u8>,
+    pub(super) session: Session,
+    pub(super) state: State,
     waker: Arc<Mutex<Option<Waker>>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What it may still do before others get their turn, in requests.
     turn: usize,
     /// What a blocking command keeps while it waits.
@@ -104,7 +105,7 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
     let line = Rc::new(Line::new(write, client.clone()));
     worker.lines.borrow_mut().push(Rc::downgrade(&line));
     let authenticated = server.config.requirepass().is_empty();
-    let mut connection = Connection {
+    let connection = Connection {
         worker: worker.clone(),
         line,
         read,
@@ -119,9 +120,11 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         look: None,
     };
     connection.line.note_memory(server);
+    let connection = Rc::new(RefCell::new(connection));
+    worker.connections.borrow_mut().push(Rc::downgrade(&connection));
     tokio::task::spawn_local(async move {
-        std::future::poll_fn(|cx| connection.poll(cx)).await;
-        connection.end();
+        std::future::poll_fn(|cx| connection.borrow_mut().poll(cx)).await;
+        connection.borrow_mut().end();
     });
 }
 
@@ -351,7 +354,7 @@ impl Connection {
     }
 
     /// What the configuration, which may have changed, and the state of the session allow.
-    fn set_limits(&mut self) {
+    pub(super) fn set_limits(&mut self) {
         let config = &self.worker.server.config;
         if !is_off(Safeguard::BulkLenMax) {
             self.limits.max_bulk_len = usize::try_from(config.proto_max_bulk_len()).unwrap_or(usize::MAX);
@@ -452,7 +455,7 @@ impl Connection {
 
     /// Makes the reply that begins at `from` wait for `gate` at this connection's level.
     #[inline]
-    fn hold(&self, outbox: &mut Outbox, from: usize, gate: Lsn) -> bool {
+    pub(super) fn hold(&self, outbox: &mut Outbox, from: usize, gate: Lsn) -> bool {
         if gate == 0 {
             return false;
         }
@@ -475,7 +478,7 @@ impl Connection {
         gate > log.written_lsn()
     }
 
-    fn drop_executed(&mut self) {
+    pub(super) fn drop_executed(&mut self) {
         if matches!(self.state, State::Parked(_)) {
             // The parsed request stays where it is until it has run.
             return;
@@ -645,7 +648,7 @@ impl Connection {
     }
 
     /// Takes the connection out of everything that knows it.
-    fn end(mut self) {
+    fn end(&mut self) {
         let server = self.worker.server.clone();
         if let State::Blocked(parked, _) = std::mem::replace(&mut self.state, State::Ready) {
             // Claimed before: its reply is lost with the connection, as a reply on its way would be.

@@ -161,6 +161,21 @@ impl Line {
 
     /// Sends what the log allows and the socket takes.
     pub fn send(&self, stats: &Stats, published: Published) {
+        self.send_by(WriteHalf::try_write, stats, published);
+    }
+
+    /// As [`Self::send`], while the runtime stands still: it could not say that the socket takes something.
+    pub fn send_directly(&self, stats: &Stats, published: Published) {
+        self.send_by(WriteHalf::write_directly, stats, published);
+    }
+
+    #[inline]
+    fn send_by(
+        &self,
+        write: impl Fn(&WriteHalf, &[u8]) -> std::io::Result<usize>,
+        stats: &Stats,
+        published: Published,
+    ) {
         if self.dead.get() || self.is_full.get() {
             return;
         }
@@ -170,7 +185,7 @@ impl Line {
             if ready.is_empty() {
                 break;
             }
-            match self.write.try_write(ready) {
+            match write(&self.write, ready) {
                 Ok(sent) => {
                     outbox.consume(sent);
                     self.client.output_total.fetch_add(sent as u64, Relaxed);

@@ -4,6 +4,7 @@
 //! gathered: connections run first, then the worker's flusher writes the log once (or wakes its thread once) and sends
 //! whatever replies the log allows.
 
+mod attend;
 pub mod backup;
 pub mod bell;
 mod client_memory;

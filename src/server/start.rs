@@ -109,7 +109,7 @@ fn serve(settings: Settings) -> Result<End, String> {
     let _ = server.on_shutdown.set(Box::new(move || notify.notify_one()));
 
     let (workers, bells, threads) = start_workers(&server)?;
-    let mut compactor = None;
+    let (mut compactor, mut housekeeper) = (None, None);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -124,13 +124,21 @@ fn serve(settings: Settings) -> Result<End, String> {
             tokio::spawn(distributor.clone().serve_unix(listener));
         }
         tokio::spawn(signals::watch(server.clone()));
-        load(&server, disk, &bells, &stop, &mut compactor).await
+        load(&server, disk, &bells, &stop, &mut compactor, &mut housekeeper).await
     });
     // Ends the accepting tasks, and with them the workers' channels.
     drop(runtime);
     listening.lock().take();
-    if let Some(compactor) = compactor {
+    // No script begins any more. One that has run for long is not waited for: nothing of it is in the log.
+    while server.scripts.is_running() && !server.scripts.is_busy() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let is_busy = server.scripts.is_busy();
+    if let Some(compactor) = compactor.filter(|_| !is_busy) {
         compactor.join(&*server.clock);
+    }
+    if housekeeper.filter(|_| !is_busy).is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("the thread of expiry ended by a panic");
     }
     let synced = match server.store.get() {
         Some(store) if outcome.is_ok() => {
@@ -138,7 +146,7 @@ fn serve(settings: Settings) -> Result<End, String> {
         }
         _ => Ok(()),
     };
-    for thread in threads {
+    for thread in threads.into_iter().filter(|_| !is_busy) {
         if thread.join().is_err() {
             tracing::error!("a worker ended by a panic");
         }
@@ -261,6 +269,7 @@ async fn load(
     bells: &[Arc<Bell>],
     stop: &Notify,
     compactor: &mut Option<Compactor>,
+    housekeeper: &mut Option<std::thread::JoinHandle<()>>,
 ) -> Result<(), String> {
     let loader = server.clone();
     let options = LogOptions {
@@ -282,9 +291,15 @@ async fn load(
     *compactor = Some(spawned.map_err(|e| format!("can't start the thread of compaction: {e}"))?);
     let io = server.store.get().map_or("", |store| store.log.info().io);
     tracing::info!(io, "ready to accept connections");
-    let expiry = tokio::spawn(expire(server.clone()));
+    let over = Arc::new(Notify::new());
+    let (keeping, ends) = (server.clone(), over.clone());
+    let thread = std::thread::Builder::new()
+        .name("housekeeper".into())
+        .spawn(move || keep_house(&keeping, &ends))
+        .map_err(|e| format!("can't start the thread of expiry: {e}"))?;
+    *housekeeper = Some(thread);
     stop.notified().await;
-    expiry.abort();
+    over.notify_one();
     tracing::info!("shutting down: syncing the log");
     Ok(())
 }
@@ -295,24 +310,39 @@ const EVICTION_STEP: Duration = Duration::from_millis(1);
 /// Statistics are sampled, memory is looked at and eviction is taken up this often.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// Expiry and eviction have a thread of their own, since they wait for whoever holds a stripe; accepting connections must not.
+fn keep_house(server: &Server, over: &Notify) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime without sockets needs nothing that could be missing");
+    runtime.block_on(async {
+        tokio::select! {
+            () = expire(server) => {}
+            () = over.notified() => {}
+        }
+    });
+}
+
 /// What the server does by itself: active expiry, `hz` times a second and more often while much is due; the figure of memory;
 /// eviction that commands had no time for.
-async fn expire(server: Arc<Server>) {
+async fn expire(server: &Server) {
     let client = client_without_socket(0, server.clock.wall_ms());
     let mut expiry = Expiry::new(Session::new(client.clone(), true));
     let (mut session, mut transaction) = (Session::new(client, true), Transaction::default());
     let mut beat = server.clock.monotonic();
-    loop {
-        tokio::time::sleep(expiry.pause(&server)).await;
+    while !server.shutting_down.load(Relaxed) {
+        tokio::time::sleep(expiry.pause(server)).await;
+        if server.scripts.is_busy() {
+            continue;
+        }
         let now = server.clock.monotonic();
         if now >= beat {
             beat = now + BEAT;
             server.stats.sample(now);
-            memory::refresh(&server);
-            evict(&server, &mut session, &mut transaction).await;
+            memory::refresh(server);
+            evict(server, &mut session, &mut transaction).await;
         }
         let mut rounds = 0;
-        while expiry.cycle(&server) && rounds < 16 {
+        while expiry.cycle(server) && rounds < 16 {
             rounds += 1;
             tokio::task::yield_now().await;
         }

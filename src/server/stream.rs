@@ -2,10 +2,11 @@
 //! worker's flusher writes.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read, Write};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -42,6 +43,14 @@ impl Accepted {
 }
 
 impl ReadHalf {
+    /// Reads what there is, past the runtime, which is not told: it may take the socket for readable and find nothing.
+    pub fn read_directly(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => (&*SockRef::from(half.as_ref())).read(buffer),
+            Self::Unix(half) => (&*SockRef::from(half.as_ref())).read(buffer),
+        }
+    }
+
     /// Reads into the spare capacity of `buffer`, which must not be full.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
@@ -59,6 +68,14 @@ impl WriteHalf {
         match self {
             Self::Tcp(half) => half.try_write(bytes),
             Self::Unix(half) => half.try_write(bytes),
+        }
+    }
+
+    /// Sends past the runtime.
+    pub fn write_directly(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => (&*SockRef::from(half.as_ref())).write(bytes),
+            Self::Unix(half) => (&*SockRef::from(half.as_ref())).write(bytes),
         }
     }
 

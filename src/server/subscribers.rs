@@ -21,11 +21,13 @@ use super::line::Line;
 /// keeps the list as it was.
 type Lines = Rc<Vec<(Rc<Line>, u64)>>;
 
+type Pattern = Arc<[u8]>;
+
 /// A message that is being handed out.
 struct Delivery {
     post: Post,
     /// Whom it goes to: subscribers of the channel, and those of each pattern.
-    lists: SmallVec<[(Option<Arc<[u8]>>, Lines); 2]>,
+    lists: SmallVec<[(Option<Pattern>, Lines); 2]>,
     /// The list that is under way, and how far.
     list: usize,
     next: usize,

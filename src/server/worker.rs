@@ -13,13 +13,14 @@ use crate::command::context::Transaction;
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::engine::{note_next, prefetch};
+use crate::keyspace::meanwhile;
 use crate::keyspace::prefetch::Place;
 use crate::log::LogState;
 use crate::mutation::{Safeguard, is_off};
 
 use super::bell::Bell;
 use super::client_memory;
-use super::connection;
+use super::connection::{self, Connection};
 use super::line::Line;
 use super::outbox::Published;
 use super::stream::Accepted;
@@ -83,10 +84,33 @@ pub struct Worker {
     delivered: Cell<(Duration, Duration)>,
     /// When this tick's began, if it has some.
     has_delivered: Cell<Option<Duration>>,
+    /// Every connection, for the time while a script keeps this thread.
+    pub connections: RefCell<Vec<std::rc::Weak<RefCell<Connection>>>>,
+    /// New connections.
+    accepted: RefCell<mpsc::UnboundedReceiver<Accepted>>,
+    aside: Aside,
 }
 
+/// What is used while a script keeps the thread.
+#[derive(Default)]
+struct Aside {
+    transaction: RefCell<Transaction>,
+    /// When it was last done, and how long it took.
+    last: Cell<(Duration, Duration)>,
+}
+
+/// While a script keeps the thread it leaves the others at least so much of it: a tenth.
+const ASIDE_REST: u32 = 9;
+/// Shortest time between two looks at who waits.
+const ASIDE_EVERY: Duration = Duration::from_millis(5);
+
 impl Worker {
-    fn new(server: Arc<Server>, number: usize, bell: Arc<Bell>) -> Self {
+    fn new(
+        server: Arc<Server>,
+        number: usize,
+        bell: Arc<Bell>,
+        accepted: mpsc::UnboundedReceiver<Accepted>,
+    ) -> Self {
         Self {
             server,
             number,
@@ -108,6 +132,9 @@ impl Worker {
             carry_on: Notify::new(),
             delivered: Cell::default(),
             has_delivered: Cell::default(),
+            connections: RefCell::default(),
+            accepted: RefCell::new(accepted),
+            aside: Aside::default(),
         }
     }
 
@@ -297,6 +324,39 @@ impl Worker {
         parked.into_iter().for_each(Waker::wake);
     }
 
+    /// While a script runs for too long, here or on another thread that this one waits for: whoever asks for something is told so, and
+    /// may end the script. Nothing is done that takes a lock of the keyspace.
+    fn attend(self: &Rc<Self>) {
+        let server = &self.server;
+        if !server.scripts.is_busy() {
+            return;
+        }
+        let began = server.clock.monotonic();
+        let (last, took) = self.aside.last.get();
+        if began < last + ASIDE_EVERY.max(took * ASIDE_REST) {
+            return;
+        }
+        if let Ok(mut accepted) = self.accepted.try_borrow_mut() {
+            while let Ok(socket) = accepted.try_recv() {
+                connection::start(self, socket);
+            }
+        }
+        let published = server.store.get().map(|store| {
+            // What was appended before the script began waits for this thread to write it.
+            store.log.flush_tick(false);
+            Published::of(&store.log)
+        });
+        let connections = self.connections.borrow().clone();
+        for connection in connections.iter().filter_map(std::rc::Weak::upgrade) {
+            // One is in the middle of what keeps this thread.
+            if let Ok(mut connection) = connection.try_borrow_mut() {
+                connection.attend(&mut self.aside.transaction.borrow_mut(), published.unwrap_or_default());
+            }
+        }
+        let ended = server.clock.monotonic();
+        self.aside.last.set((ended, ended.saturating_sub(began)));
+    }
+
     /// The flusher's task. It is woken by the first connection of a tick, and so runs after all that were ready with it.
     async fn flusher(self: Rc<Self>) {
         std::future::poll_fn(|cx| {
@@ -339,6 +399,14 @@ impl Worker {
                 // Ten thousand in one go would take a millisecond in which nobody is served.
                 tokio::task::yield_now().await;
             }
+            self.lines.borrow_mut().retain(|line| match line.upgrade() {
+                Some(line) => {
+                    line.sweep(&self.server, now_ms);
+                    true
+                }
+                None => false,
+            });
+            self.connections.borrow_mut().retain(|connection| connection.strong_count() > 0);
             // The limit may have been lowered.
             client_memory::enforce(&self.server);
             if !self.held.borrow().is_empty() {
@@ -348,11 +416,15 @@ impl Worker {
     }
 }
 
+async fn next_accepted(worker: &Worker) -> Option<Accepted> {
+    std::future::poll_fn(|cx| worker.accepted.borrow_mut().poll_recv(cx)).await
+}
+
 /// Starts a worker's thread. New connections come through the channel; the worker ends when it is closed.
 pub fn spawn(
     server: Arc<Server>,
     bell: Arc<Bell>,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    accepted: mpsc::UnboundedReceiver<Accepted>,
     number: usize,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -361,18 +433,21 @@ pub fn spawn(
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            let worker = Rc::new(Worker::new(server, number, bell));
+            let worker = Rc::new(Worker::new(server, number, bell, accepted));
+            let attending = worker.clone();
+            meanwhile::set(Some(Rc::new(move || attending.attend())));
             tokio::task::spawn_local(worker.clone().flusher());
             tokio::task::spawn_local(worker.clone().sweeper());
             tokio::task::spawn_local(worker.clone().ticker());
             let mut begun = 0;
-            while let Some(socket) = accepted.recv().await {
+            while let Some(socket) = next_accepted(&worker).await {
                 connection::start(&worker, socket);
                 begun += 1;
                 if begun % BEGUN_AT_ONCE == 0 {
                     tokio::task::yield_now().await;
                 }
             }
+            meanwhile::set(None);
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();
             worker.deliver(usize::MAX);

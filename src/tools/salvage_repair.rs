@@ -229,9 +229,8 @@ impl Work<'_> {
         let disk = self.disk;
         let aside = format!("damaged-{}", self.clock.wall_ms());
         let io = |what: &str| StoreError::io(format!("{what} {aside}"));
-        disk.create_dir(&aside)
-            .and_then(|()| unless_off(Safeguard::AsideFolderName, || disk.sync_dir("")))
-            .map_err(io("make the folder"))?;
+        // Its name is synced with those of the other folders, before the manifest that makes it matter.
+        disk.create_dir(&aside).map_err(io("make the folder"))?;
         let segments = self.listing.segments.iter().map(|s| s.path());
         let copies = COPIES.into_iter().map(str::to_owned).chain(segments);
         for path in copies.chain(Snapshot::find(disk, None).paths()) {

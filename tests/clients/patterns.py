@@ -14,27 +14,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-PORT = int(os.environ["PORT"])
+from control import PORT, crash, run, wait_until
+
 WORKERS = 4
 BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 def client():
     return redis.Redis(port=PORT, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=30)
-
-
-def crash():
-    """Has the server killed and restarted; returns when it serves again."""
-    print("@crash", flush=True)
-    answer = sys.stdin.readline().strip()
-    assert answer == "@restarted", f"controller said {answer!r}"
-
-
-def wait_until(condition, what, limit_s=30):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {limit_s} s"
-        time.sleep(0.01)
 
 
 class Load:
@@ -597,15 +584,7 @@ def chosen():
 
 
 def main():
-    for pattern in chosen():
-        client().flushall()
-        try:
-            pattern()
-        except AssertionError as why:
-            print(f"{pattern.__name__}: FAILED: {why}", flush=True)
-            return 1
-        print(f"{pattern.__name__}: passed", flush=True)
-    return 0
+    return run(chosen(), lambda: client().flushall())
 
 
 if __name__ == "__main__":

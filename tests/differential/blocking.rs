@@ -112,8 +112,8 @@ impl Pair {
                 self.history.join("\n")
             );
         }
-        for index in 0..CONNECTIONS {
-            if self.blocked[index] && !expected[index] {
+        for (index, waits) in expected.iter().enumerate() {
+            if self.blocked[index] && !waits {
                 let oracle = self.oracle.clients[index].1.receive().expect("it was served");
                 let ours = self.ours.clients[index].1.receive().expect("it was served");
                 self.history.push(format!("   {index} is served: {}", notation::show(&oracle)));

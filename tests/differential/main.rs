@@ -20,6 +20,7 @@ mod known;
 mod lists;
 mod make;
 mod payloads;
+mod scripts;
 mod sets;
 mod sort;
 mod sorted_sets;
@@ -53,6 +54,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("keys", 8, keys::command),
     ("sort", 5, sort::command),
     ("transactions", 3, transactions::command),
+    ("scripts", 12, scripts::command),
 ];
 
 /// Commands shown before a mismatch.

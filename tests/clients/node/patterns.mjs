@@ -8,35 +8,12 @@
 //
 // A command is acknowledged, refused before it was sent, or of unknown outcome because the connection broke.
 
-import { once } from 'node:events';
-import readline from 'node:readline';
+import { check, crash, pause, waitUntil } from './control.mjs';
 
 const WORKERS = 4;
-const control = readline.createInterface({ input: process.stdin });
-const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
-
-function check(condition, text) {
-  if (!condition) throw new Error(text);
-}
-
-// Has the server killed and restarted; resolves when it serves again.
-async function crash() {
-  const answered = once(control, 'line');
-  console.log('@crash');
-  const [line] = await answered;
-  check(line.trim() === '@restarted', `controller said ${line}`);
-}
-
-async function waitUntil(condition, what, limitMs = 30_000) {
-  const deadline = Date.now() + limitMs;
-  while (!(await condition())) {
-    check(Date.now() < deadline, `${what}: not within ${limitMs} ms`);
-    await pause(10);
-  }
-}
 
 // Workers that repeat step(connection, worker, n); a broken connection goes to unknown(worker, n).
-class Load {
+export class Load {
   constructor(adapter, step, { unknown = () => {}, workers = WORKERS } = {}) {
     Object.assign(this, { adapter, step, unknown, workers, acknowledged: 0, stopping: false, failure: null });
   }

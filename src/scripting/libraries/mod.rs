@@ -1,0 +1,21 @@
+//! The libraries that Redis gives scripts: `bit`, `cjson`, `cmsgpack`, `struct`. Written from their documentation and from what
+//! redis-server answers.
+
+mod arguments;
+mod bit;
+mod cjson;
+mod cmsgpack;
+mod json_text;
+mod packing;
+
+use mlua::{Lua, Table};
+
+/// All of them, by name.
+pub fn tables(lua: &Lua) -> mlua::Result<Table> {
+    let libraries = lua.create_table()?;
+    libraries.set("bit", bit::table(lua)?)?;
+    libraries.set("cjson", cjson::table(lua)?)?;
+    libraries.set("cmsgpack", cmsgpack::table(lua)?)?;
+    libraries.set("struct", packing::table(lua)?)?;
+    Ok(libraries)
+}

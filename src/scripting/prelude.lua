@@ -1,0 +1,239 @@
+-- What scripts see, and how one is run. Called once for each interpreter, with the host's functions; returns the function that runs
+-- scripts and the one that defines a library of the host's.
+--
+-- Tables that scripts share are shown to them through empty ones, so that they cannot be changed: the shared table is found by
+-- __index, and writing is refused by __newindex. What goes around metatables (rawset, table.insert) only reaches the
+-- empty table; it is emptied after each script.
+
+local host = ...
+local real = _G
+local error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring, type, xpcall =
+    error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring, type, xpcall
+local collectgarbage, getmetatable = collectgarbage, getmetatable
+local getinfo = debug.getinfo
+local find = string.find
+local raised = host.raised
+
+local shown = {}        -- what scripts see -> what it stands for
+local views = {}        -- all that scripts see, in a row
+
+local function refuse()
+    error('Attempt to modify a readonly table', 2)
+end
+
+local function view(table_)
+    local empty = {}
+    setmetatable(empty, { __index = table_, __newindex = refuse, __metatable = false })
+    shown[empty] = table_
+    views[#views + 1] = empty
+    return empty
+end
+
+-- Errors --------------------------------------------------------------------------------------------------------------------
+
+-- Turns whatever a script raised into a table with the message, and the line it came from.
+local function handler(err)
+    local level, info = 2, getinfo(2, 'Sl')
+    while info and (info.what == 'C' or info.source == '=prelude' or info.currentline < 0) do
+        level = level + 1
+        info = getinfo(level, 'Sl')
+    end
+    err = raised(err)
+    if type(err) ~= 'table' then
+        err = { err = 'ERR ' .. tostring(err) }
+    end
+    if info then
+        err.source = info.source
+        err.line = info.currentline
+    end
+    return err
+end
+
+-- Globals -------------------------------------------------------------------------------------------------------------------
+
+local globals = {}
+for _, name in pairs({
+    'assert', 'error', 'gcinfo', 'getmetatable', 'ipairs', 'rawequal', 'rawget', 'select', 'setmetatable',
+    'tonumber', 'tostring', 'type', 'unpack', '_VERSION',
+}) do
+    globals[name] = real[name]
+end
+globals.__redis__err__handler = handler
+
+-- How the collector works is not a script's to say: the next one has it, too.
+local collects = { collect = true, count = true, step = true }
+globals.collectgarbage = function(what, ...)
+    if what == nil or collects[what] then
+        return collectgarbage(what, ...)
+    end
+    return 0
+end
+
+-- Scripts see what was raised by the host as text.
+local function text_of(err)
+    err = raised(err)
+    if type(err) == 'table' and type(err.err) == 'string' then
+        return err.err
+    end
+    return err
+end
+
+local function caught(ok, ...)
+    if not ok then
+        return false, text_of((...))
+    end
+    return true, ...
+end
+
+globals.pcall = function(...)
+    return caught(pcall(...))
+end
+
+globals.xpcall = function(f, on_error)
+    return xpcall(f, function(err)
+        return on_error(text_of(err))
+    end)
+end
+
+globals.next = function(table_, key)
+    return next(shown[table_] or table_, key)
+end
+
+globals.pairs = function(table_)
+    local meant = shown[table_]
+    if meant then
+        return next, meant, nil
+    end
+    return pairs(table_)
+end
+
+globals.rawset = function(table_, key, value)
+    if shown[table_] then
+        error('Attempt to modify a readonly table', 0)
+    end
+    return rawset(table_, key, value)
+end
+
+globals.setmetatable = function(table_, meta)
+    if shown[table_] then
+        error('Attempt to modify a readonly table', 0)
+    end
+    return setmetatable(table_, meta)
+end
+
+globals.getmetatable = function(value)
+    if shown[value] then
+        return shown.metatable
+    end
+    return getmetatable(value)
+end
+
+globals.rawget = function(table_, key)
+    return rawget(shown[table_] or table_, key)
+end
+
+-- Text only: bytecode could do anything.
+globals.loadstring = host.loadstring
+globals.load = function(reader, name)
+    local parts = {}
+    while true do
+        local part = reader()
+        if part == nil or part == '' then
+            break
+        end
+        if type(part) ~= 'string' then
+            error('reader function must return a string', 2)
+        end
+        parts[#parts + 1] = part
+    end
+    return host.loadstring(real.table.concat(parts), name or '=(load)')
+end
+
+-- redis.* -------------------------------------------------------------------------------------------------------------------
+
+local redis = {}
+for name, value in pairs(host.redis) do
+    redis[name] = value
+end
+redis.error_reply = function(...)
+    local text = ...
+    if select('#', ...) ~= 1 or type(text) ~= 'string' then
+        return { err = 'ERR wrong number or type of arguments' }
+    end
+    if find(text, '^%-') then
+        return { err = text:sub(2) }
+    end
+    if not find(text, ' ', 1, true) then
+        text = 'ERR ' .. text
+    end
+    return { err = text }
+end
+
+redis.status_reply = function(...)
+    local text = ...
+    if select('#', ...) ~= 1 or type(text) ~= 'string' then
+        return { err = 'ERR wrong number or type of arguments' }
+    end
+    return { ok = text }
+end
+
+redis.breakpoint = function() return false end
+redis.debug = function() end
+redis.replicate_commands = function() return true end
+
+globals.redis = view(redis)
+globals.server = globals.redis
+
+-- Libraries -----------------------------------------------------------------------------------------------------------------
+
+for _, name in pairs({ 'string', 'table', 'math' }) do
+    globals[name] = view(real[name])
+end
+local resume = coroutine.resume
+globals.coroutine = view(setmetatable({
+    resume = function(...)
+        return caught(resume(...))
+    end,
+}, { __index = coroutine }))
+globals.os = view({ clock = host.clock })
+for name, functions in pairs(host.libraries) do
+    globals[name] = view(functions)
+end
+
+local strings = getmetatable('')
+strings.__metatable = view({ __index = globals.string })
+
+setmetatable(globals, {
+    __index = function(_, name)
+        error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+    end,
+})
+local environment = view(globals)
+globals._G = environment
+shown.metatable = view({})
+
+-- Running -------------------------------------------------------------------------------------------------------------------
+
+local first_count = #views
+
+local function tidy()
+    for at = 1, first_count do
+        local empty = views[at]
+        if next(empty) ~= nil then
+            for key in pairs(empty) do
+                rawset(empty, key, nil)
+            end
+        end
+    end
+end
+
+-- Runs a script: true and its result, or false and a table that says what was wrong and where.
+local function run(script, keys, argv)
+    globals.KEYS, globals.ARGV = keys, argv
+    local ok, result = xpcall(script, handler)
+    globals.KEYS, globals.ARGV = nil, nil
+    tidy()
+    return ok, result
+end
+
+return environment, run

@@ -1,0 +1,76 @@
+//! Scripts that run for long: others are told that the server is busy, and may have the script killed.
+
+use std::cell::Cell;
+
+use mlua::{HookTriggers, Lua};
+
+use crate::keyspace::meanwhile;
+
+use super::{interpreter, running};
+
+pub const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+
+/// Calls of commands between two looks: some take long, and count as one instruction.
+const CALLS_BETWEEN: u32 = 64;
+
+thread_local! {
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+fn killed() -> mlua::Error {
+    mlua::Error::runtime(KILLED)
+}
+
+/// Before each call of a command. True if the script is to end.
+#[inline]
+pub fn call() -> bool {
+    let calls = CALLS.get() + 1;
+    CALLS.set(calls % CALLS_BETWEEN);
+    calls == CALLS_BETWEEN
+        && interpreter::current().is_some_and(|interpreter| step(&interpreter.lua).is_err())
+}
+
+/// From time to time while a script runs: it is ended if somebody has killed it.
+pub fn step(lua: &Lua) -> mlua::Result<()> {
+    if !is_to_end(lua) {
+        return Ok(());
+    }
+    // From here on at every instruction, so that nothing that catches errors keeps it running.
+    lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |_, _| Err(killed()))?;
+    Err(killed())
+}
+
+fn is_to_end(lua: &Lua) -> bool {
+    let is_late = running::with(|running| {
+        let limit_ms = running.ctx.server.config.busy_reply_threshold();
+        let is_late = limit_ms > 0 && running.elapsed().as_millis() >= limit_ms as u128;
+        if is_late && running.ctx.server.scripts.note_busy() {
+            tracing::warn!(
+                "a script has been running for {limit_ms} ms: others are told that the server is busy"
+            );
+        }
+        is_late
+    });
+    if is_late != Some(true) {
+        return false;
+    }
+    meanwhile::work();
+    running::with(|running| {
+        let killed = running.ctx.server.scripts.is_killed();
+        if killed && running.killed_at.is_none() {
+            running.killed_at = Some(line(lua));
+        }
+        killed
+    }) == Some(true)
+}
+
+/// The line of the script that runs now.
+fn line(lua: &Lua) -> usize {
+    let line = |level| {
+        lua.inspect_stack(level, |frame| {
+            let is_script = frame.source().short_src.is_some_and(|source| source == "user_script");
+            is_script.then(|| frame.current_line()).flatten()
+        })
+    };
+    (0..).map_while(line).flatten().next().unwrap_or(1)
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Scripts beside redis-server: EVALSHA of what limiters and locks run on. Prints markdown for docs/performance.md.
+
+    tests/bench/scripts.py                        all rows (about a minute)
+    tests/bench/scripts.py --row limiter --rounds 3
+
+Options and method are those of compare.py.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+import compare
+from compare import pipe, request
+
+LIMITER = """
+local now = redis.call('TIME')
+local now_us = now[1] * 1000000 + now[2]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_us - ARGV[1])
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  return 0
+end
+redis.call('ZADD', KEYS[1], now_us, now_us .. ':' .. ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[1] / 1000)
+return 1
+"""
+
+DELETE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+# Takes a lock if it is free, and gives it back.
+LOCK = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', 30000) and redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+EMPTY = "return 1"
+
+
+def load(server, script):
+    output = subprocess.run(
+        ["redis-cli", "-p", str(server.port), "SCRIPT", "LOAD", script], capture_output=True, text=True, check=True
+    )
+    return output.stdout.strip()
+
+
+def evalsha(script, words, keys=100_000, before=lambda server: None, policy="everysec"):
+    def run(kind):
+        with compare.Server(kind, policy) as server:
+            before(server)
+            arguments = ["-c", "50", "-r", str(keys), "EVALSHA", load(server, script), "1", *words]
+            return compare.measured(server, arguments)
+
+    return compare.in_turn(run)
+
+
+def limiter(report):
+    words = ["limit:__rand_int__", "1000000", "100", "__rand_int__"]
+    both = evalsha(LIMITER, words, keys=1000)
+    report.load("limiter", "sliding-window limiter, 1000 keys, everysec", both, 1.2, 9)
+
+
+def delete(report):
+    count = 1_000_000
+
+    def fill(server):
+        pipe(server, (request("SET", "lock:%012d" % n, "token") for n in range(count)))
+
+    both = evalsha(DELETE, ["lock:__rand_int__", "token"], keys=count, before=fill)
+    report.load("delete", "compare-and-delete, a million locks, everysec", both, 1.2, 9)
+
+
+def lock(report):
+    report.load("lock", "SET NX, GET, DEL in a script, everysec", evalsha(LOCK, ["lock:__rand_int__", "token"]), 1.2, 9)
+
+
+def empty(report):
+    report.load("empty", "a script that does nothing", evalsha(EMPTY, ["k"]), 1.2, 9)
+
+
+ROWS = {"limiter": limiter, "delete": delete, "lock": lock, "empty": empty}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", action="append", choices=ROWS, help="only these rows")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
+    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
+    compare.OPTIONS = parser.parse_args()
+    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
+    compare.OPTIONS.duramen_args = []
+    shutil.rmtree(compare.WORK, ignore_errors=True)
+    os.makedirs(compare.WORK)
+    report = compare.Report()
+    for name in compare.OPTIONS.row or ROWS:
+        print(f"{name}:", file=sys.stderr, flush=True)
+        ROWS[name](report)
+    print(report.markdown())
+
+
+if __name__ == "__main__":
+    main()

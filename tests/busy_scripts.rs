@@ -1,0 +1,144 @@
+//! The real process while a script runs for longer than `busy-reply-threshold`: what others get to hear, and how the script is ended.
+//! With one worker the script keeps the only thread there is for connections; with more, those that wait for its keys.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::client::{Client, Value};
+use support::{Options, Server};
+
+const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const ENDLESS: &str = "while true do end";
+/// Catches every error there is.
+const STUBBORN: &str = "while true do pcall(function() while true do end end) end";
+const WRITING: &str = "redis.call('set','written','1') while true do end";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn server(workers: usize) -> Server {
+    let options = Options::default().directive("busy-reply-threshold", "50");
+    let server =
+        if options.is_redis() { options } else { options.directive("io-threads", &workers.to_string()) };
+    Server::start(server)
+}
+
+fn eval(client: &mut Client, script: &str) {
+    client.queue(["EVAL", script, "0"]);
+    client.flush().expect("the server lives");
+}
+
+fn error(value: &Value) -> String {
+    match value {
+        Value::Error(text) => String::from_utf8_lossy(text.as_ref()).into_owned(),
+        other => panic!("{other:?} is no error"),
+    }
+}
+
+/// Asks until the answer is that the server is busy.
+fn wait_until_busy(client: &mut Client) {
+    let began = Instant::now();
+    loop {
+        match client.call(["PING"]).expect("the server answers") {
+            Value::Error(text) if String::from_utf8_lossy(text.as_ref()) == BUSY => return,
+            _ => assert!(began.elapsed() < PATIENCE, "never busy"),
+        }
+    }
+}
+
+#[test]
+fn others_are_told_and_can_kill_it() {
+    for workers in [1, 3] {
+        let server = server(workers);
+        let mut others: Vec<Client> = (0..6).map(|_| server.client()).collect();
+        for (script, line) in [(ENDLESS, 1), (STUBBORN, 1), ("\n\nwhile true do redis.call('ping') end", 3)] {
+            let mut runner = server.client();
+            eval(&mut runner, script);
+            for other in &mut others {
+                wait_until_busy(other);
+                assert_eq!(error(&other.call(["GET", "k"]).unwrap()), BUSY);
+            }
+            // Somebody new, too.
+            let mut newcomer = server.client();
+            wait_until_busy(&mut newcomer);
+            assert_eq!(error(&newcomer.call(["SHUTDOWN"]).unwrap()), BUSY);
+            assert_eq!(newcomer.call(["SCRIPT", "KILL"]).unwrap(), Value::ok());
+            let told = error(&runner.receive().unwrap());
+            assert!(told.starts_with("ERR Script killed by user with SCRIPT KILL... script: "), "{told}");
+            assert!(told.ends_with(&format!(", on @user_script:{line}.")), "{told}");
+            for client in others.iter_mut().chain([&mut runner, &mut newcomer]) {
+                assert_eq!(client.call(["SET", "k", "v"]).unwrap(), Value::ok());
+            }
+        }
+        assert!(error(&others[0].call(["SCRIPT", "KILL"]).unwrap()).starts_with("NOTBUSY"));
+    }
+}
+
+/// Bytes that come in pieces, before, while and after the script runs, are neither lost nor put in another order.
+#[test]
+fn pipelines_of_others_keep_their_order() {
+    for workers in [1, 3] {
+        let server = server(workers);
+        let mut runner = server.client();
+        let mut others: Vec<Client> = (0..4).map(|_| server.client()).collect();
+        for other in &mut others {
+            other.call(["PING"]).unwrap();
+        }
+        eval(&mut runner, ENDLESS);
+        let mut killer = server.client();
+        wait_until_busy(&mut killer);
+        for other in &mut others {
+            // A whole request and half of the next.
+            other.queue_raw(b"*2\r\n$4\r\nECHO\r\n$3\r\none\r\n*2\r\n$4\r\nEC");
+            other.flush().unwrap();
+            assert_eq!(error(&other.receive().unwrap()), BUSY);
+        }
+        assert_eq!(killer.call(["SCRIPT", "KILL"]).unwrap(), Value::ok());
+        runner.receive().unwrap();
+        for other in &mut others {
+            other.queue_raw(b"HO\r\n$3\r\ntwo\r\n*2\r\n$4\r\nECHO\r\n$5\r\nthree\r\n");
+            other.flush().unwrap();
+            assert_eq!(other.receive().unwrap(), Value::bulk("two"));
+            assert_eq!(other.receive().unwrap(), Value::bulk("three"));
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_is_told_busy_is_not_executed() {
+    let server = server(1);
+    let (mut runner, mut other) = (server.client(), server.client());
+    eval(&mut runner, ENDLESS);
+    wait_until_busy(&mut other);
+    assert_eq!(other.call(["MULTI"]).unwrap(), Value::ok());
+    assert_eq!(error(&other.call(["SET", "a", "1"]).unwrap()), BUSY);
+    assert!(error(&other.call(["EXEC"]).unwrap()).starts_with("EXECABORT"));
+    assert_eq!(other.call(["SCRIPT", "KILL"]).unwrap(), Value::ok());
+    runner.receive().unwrap();
+    assert_eq!(other.call(["GET", "a"]).unwrap(), Value::NilBulk);
+}
+
+/// One that has written goes on. The server can be ended without it; then nothing of it is there after a restart.
+#[test]
+fn what_has_written_cannot_be_killed_but_the_server_can_be_ended() {
+    for workers in [1, 3] {
+        let mut server = server(workers);
+        let (mut runner, mut other) = (server.client(), server.client());
+        assert_eq!(other.call(["SET", "before", "1"]).unwrap(), Value::ok());
+        eval(&mut runner, WRITING);
+        wait_until_busy(&mut other);
+        assert!(error(&other.call(["SCRIPT", "KILL"]).unwrap()).starts_with("UNKILLABLE"));
+        other.queue(["SHUTDOWN", "NOSAVE"]);
+        other.flush().unwrap();
+        assert!(other.receive().is_err());
+        if server.is_redis() {
+            return;
+        }
+        server.stop();
+        server.restart();
+        let mut client = server.client();
+        assert_eq!(
+            client.call(["MGET", "before", "written"]).unwrap().items(),
+            [Value::bulk("1"), Value::NilBulk]
+        );
+    }
+}
