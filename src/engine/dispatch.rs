@@ -205,6 +205,8 @@ fn may_run_beside_script(session: &Session, command: &Command) -> bool {
     command.flags.contains(Flags::ALLOW_BUSY)
         && !command.has_keys()
         && (!forgets_watched || session.watched.is_empty())
+        // What it is subscribed to is the thread's to forget, which is in the middle of something.
+        && (command.name != "reset" || session.subscriptions.is_none())
 }
 
 /// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.

@@ -46,9 +46,17 @@ fn put_table(table: &Table, proto: Protocol, reply: &mut Reply<'_>, depth: usize
         reply.simple(&String::from_utf8_lossy(&text.as_bytes()));
         return Ok(());
     }
-    if let Value::Number(number) = table.raw_get("double")? {
-        reply.double(number);
-        return Ok(());
+    // A whole number comes as an integer.
+    match table.raw_get("double")? {
+        Value::Number(number) => {
+            reply.double(number);
+            return Ok(());
+        }
+        Value::Integer(number) => {
+            reply.double(number as f64);
+            return Ok(());
+        }
+        _ => {}
     }
     if let Value::Table(pairs) = table.raw_get("map")? {
         let mark = reply.array_later();

@@ -34,7 +34,8 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
         let function = lua.create_function(move |lua, args: Variadic<Value>| {
             let arguments = Arguments::new(lua, name, &args);
             let mut result = bits(&arguments, 0)?;
-            for at in 1..arguments.len() {
+            // From the last: that is the one which is complained about.
+            for at in (1..arguments.len()).rev() {
                 result = work(result, bits(&arguments, at)?);
             }
             Ok(signed(result))

@@ -244,8 +244,13 @@ impl<'a> Reader<'a> {
         for _ in 0..len {
             let key = self.value(depth + 1)?;
             let value = self.value(depth + 1)?;
-            if matches!(key, Value::Nil) || matches!(key, Value::Number(number) if number.is_nan()) {
-                return Err(raised::message(self.lua, "Bad data format in input."));
+            // As Lua complains.
+            match key {
+                Value::Nil => return Err(mlua::Error::runtime("table index is nil")),
+                Value::Number(number) if number.is_nan() => {
+                    return Err(mlua::Error::runtime("table index is NaN"));
+                }
+                _ => {}
             }
             table.raw_set(key, value)?;
         }

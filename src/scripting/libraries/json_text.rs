@@ -289,7 +289,7 @@ fn hex4(text: &[u8]) -> Option<u32> {
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-/// A character escaped as `\uXXXX`, or as two of them, and how long that is.
+/// A character escaped as `\u` and four digits, or as two of them, and how long that is.
 fn unicode(text: &[u8]) -> Option<(char, usize)> {
     let first = hex4(text.get(2..)?)?;
     if (0xd800..0xdc00).contains(&first) {
