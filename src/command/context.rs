@@ -448,6 +448,14 @@ impl<'a> Ctx<'a> {
         self.apply_in(self.session.db, key, op)
     }
 
+    /// As [`Self::apply`], for what Redis tells nobody of.
+    pub fn apply_untold(&mut self, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
+        let outer = std::mem::replace(&mut self.is_aside, true);
+        let result = self.apply(key, op);
+        self.is_aside = outer;
+        result
+    }
+
     /// Carries out an op on a key of any database and adds it to the record.
     pub fn apply_in(&mut self, db: u32, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
         let place = self.place(key);

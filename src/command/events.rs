@@ -237,7 +237,9 @@ fn tell_of_notes(ctx: &mut Ctx<'_>, notes: &[Note], args: Args<'_>) {
             continue;
         }
         let event = event_of(name, note.kind, args);
-        if let Some(event) = event.filter(|event| name == "mset" || !story.told.contains(event)) {
+        if let Some(event) =
+            event.filter(|event| matches!(name, "mset" | "msetnx") || !story.told.contains(event))
+        {
             story.told.push(event);
             say(event);
         }

@@ -6,7 +6,7 @@ use super::support::notation;
 
 /// What is not compared: when a key is found to have expired is each server's own affair, and since Redis 7.2 a poll or a claim makes
 /// the consumer even if there was nothing.
-const OWN_AFFAIRS: [&[u8]; 2] = [b"expired", b"xgroup-createconsumer"];
+const OWN_AFFAIRS: [&[u8]; 3] = [b"expired", b"xgroup-createconsumer", b"xgroup-delconsumer"];
 const FENCE: &str = "fence";
 
 /// A subscriber to everything on each server.

@@ -163,10 +163,11 @@ pub(super) fn bitfield(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let key = args.get(1);
     let len = string_to_change(ctx, key)?.map_or(0, <[u8]>::len) as u64;
     reply.array(steps.len());
+    let mut holds = false;
     for step in &steps {
-        run(ctx, key, step, reply)?;
+        holds |= run(ctx, key, step, reply)? && step.action != Action::Get;
     }
-    grow(ctx, key, len, &steps)
+    grow(ctx, key, len, &steps, holds)
 }
 
 pub(super) fn bitfield_ro(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -184,8 +185,8 @@ fn read(ctx: &mut Ctx<'_>, key: &[u8], steps: &[Step], reply: &mut Reply<'_>) ->
     Ok(())
 }
 
-/// Carries out one subcommand. The key holds a string, or nothing.
-fn run(ctx: &mut Ctx<'_>, key: &[u8], step: &Step, reply: &mut Reply<'_>) -> CommandResult {
+/// Carries out one subcommand. The key holds a string, or nothing. False if the number does not fit.
+fn run(ctx: &mut Ctx<'_>, key: &[u8], step: &Step, reply: &mut Reply<'_>) -> Result<bool, CommandError> {
     let Step { encoding, offset, .. } = *step;
     let range = window(offset, encoding.width);
     let mut touched = [0; WINDOW];
@@ -197,18 +198,20 @@ fn run(ctx: &mut Ctx<'_>, key: &[u8], step: &Step, reply: &mut Reply<'_>) -> Com
     let bits = read_bits(touched, offset % 8, encoding.width);
     let Some((new, answer)) = step.run(encoding.decode(bits)) else {
         reply.null();
-        return Ok(());
+        return Ok(false);
     };
     reply.integer(answer as i64);
     if encoding.decode(bits) == new {
-        return Ok(());
+        return Ok(true);
     }
     write_bits(touched, offset % 8, encoding.width, new as u64);
-    ctx.apply(key, Op::String(StringOp::SetRange { offset: range.start, bytes: touched }))
+    ctx.apply(key, Op::String(StringOp::SetRange { offset: range.start, bytes: touched }))?;
+    Ok(true)
 }
 
-/// A field that was to be written is in the string afterwards, even if the write failed or changed nothing.
-fn grow(ctx: &mut Ctx<'_>, key: &[u8], old_len: u64, steps: &[Step]) -> CommandResult {
+/// A field that was to be written is in the string afterwards, even if the write failed or changed nothing. Who listens is told only if
+/// some write did not fail: `holds`.
+fn grow(ctx: &mut Ctx<'_>, key: &[u8], old_len: u64, steps: &[Step], holds: bool) -> CommandResult {
     let writes = steps.iter().filter(|step| step.action != Action::Get);
     let wanted = writes.map(|step| window(step.offset, step.encoding.width).end).max().unwrap_or(0);
     if wanted <= old_len {
@@ -216,7 +219,8 @@ fn grow(ctx: &mut Ctx<'_>, key: &[u8], old_len: u64, steps: &[Step]) -> CommandR
     }
     let len = ctx.entry_quietly(key).and_then(Entry::as_string).map_or(0, <[u8]>::len) as u64;
     if wanted > len {
-        ctx.apply(key, Op::String(StringOp::SetRange { offset: wanted - 1, bytes: &[0] }))?;
+        let op = Op::String(StringOp::SetRange { offset: wanted - 1, bytes: &[0] });
+        return if holds { ctx.apply(key, op) } else { ctx.apply_untold(key, op) };
     }
     Ok(())
 }
