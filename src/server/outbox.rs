@@ -87,8 +87,8 @@ pub struct Outbox {
     gates: VecDeque<Gate>,
 }
 
-/// Capacity that an empty outbox keeps.
-const KEEP: usize = 16 << 10;
+/// Capacity that an empty outbox keeps while its connection is busy: what gathers in a tick for one that many publish to.
+const KEEP: usize = 64 << 10;
 /// What it keeps when the connection is idle.
 const KEEP_IDLE: usize = 1 << 10;
 
