@@ -102,6 +102,15 @@ const SUBCOMMANDS: &[Command] = &[
         ..SUBCOMMAND
     },
     Command {
+        name: "lsn",
+        // Within a transaction the position of its record is not known yet.
+        flags: DIRECT.union(Flags::NO_MULTI),
+        since: "7.2.0",
+        summary: "Returns the log position of the connection's last write: a number that only grows. 0 if it wrote nothing.",
+        handler: lsn,
+        ..SUBCOMMAND
+    },
+    Command {
         name: "no-evict",
         arity: 3,
         flags: ADMIN,
@@ -384,6 +393,14 @@ pub const fn policy_name(policy: Policy) -> &'static str {
         Policy::EverySec => "everysec",
         Policy::No => "no",
     }
+}
+
+/// The reply waits until that write is as safe as the connection's level asks for, like the write's own.
+fn lsn(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let position = ctx.session.last_write;
+    ctx.transaction.gate = ctx.transaction.gate.max(position);
+    reply.integer(position as i64);
+    Ok(())
 }
 
 fn getredir(_: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

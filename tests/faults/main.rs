@@ -4,6 +4,7 @@
 
 mod failed_sync;
 mod faulty;
+mod fencing;
 mod full_disk;
 mod levels;
 mod limits;
