@@ -210,7 +210,7 @@ fn switches_of_a_connection_answer_as_redis_does() {
     assert!(rig.run("CLIENT INFO").contains(" flags=eT "));
     assert!(
         rig.run("CLIENT HELP")
-            .starts_with("*39\r\n+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
+            .starts_with("*41\r\n+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
     );
 }
 

@@ -15,4 +15,5 @@ mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;
 mod traced;
+mod tracking;
 mod workers;
