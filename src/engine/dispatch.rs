@@ -183,7 +183,7 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
         return Err(CommandError::new("ERR Command not allowed inside a transaction"));
     }
     // WATCH may run in Redis while it loads; here there are no keys yet that could be looked at.
-    if server.store.get().is_none() && !(flags.contains(Flags::LOADING) && !command.has_keys()) {
+    if server.store.get().is_none() && (command.has_keys() || !flags.contains(Flags::LOADING)) {
         return Err(CommandError::LOADING);
     }
     if session.proto == Protocol::Resp2 && session.is_subscribed() && !may_run_subscribed(command) {

@@ -140,7 +140,7 @@ impl Keyspace {
     /// As [`Self::lock`]. Where that would have to wait it is asked from time to time whether to give up.
     #[inline]
     pub fn lock_unless(&self, set: StripeSet, give_up: &dyn Fn() -> bool) -> Option<Held<'_>> {
-        let mut guards = SmallVec::new();
+        let mut guards = SmallVec::with_capacity(set.0.count_ones() as usize);
         for stripe in set.iter() {
             let shelf = &self.shelves[stripe];
             let guard = match shelf.try_lock() {

@@ -3,7 +3,7 @@
 //! Only a guess for prefetching: it takes the first argument for the key, and stops at the first thing that is not a whole,
 //! plainly written multibulk request. The parser finds out later what is really there.
 
-/// Calls `found` with the first argument of up to `max` whole requests at the start of `bytes`. Returns how many there were.
+/// Calls `found` with the first argument, or of commands that run scripts the first key, of up to `max` whole requests at the start of `bytes`. Returns how many there were.
 #[inline]
 pub fn first_arguments<'a>(mut bytes: &'a [u8], max: usize, mut found: impl FnMut(&'a [u8])) -> usize {
     let mut requests = 0;
@@ -23,16 +23,28 @@ pub fn first_arguments<'a>(mut bytes: &'a [u8], max: usize, mut found: impl FnMu
 #[inline]
 fn request(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (count, mut bytes) = length(bytes, b'*')?;
-    let mut first = None;
+    let (mut first, mut wanted) = (None, 1);
     for index in 0..count {
         let (len, rest) = length(bytes, b'$')?;
         let argument = rest.get(..len)?;
         bytes = rest.get(len + 2..)?;
-        if index == 1 {
+        if index == 0 && runs_scripts(argument) {
+            wanted = 3;
+        }
+        if index == wanted {
             first = Some(argument);
         }
     }
     Some((first, bytes))
+}
+
+/// EVAL, FCALL and their relatives: what they are to run and the number of keys come before the keys.
+#[inline]
+fn runs_scripts(name: &[u8]) -> bool {
+    name.first().is_some_and(|first| matches!(first | 0x20, b'e' | b'f'))
+        && name
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"eval") || start.eq_ignore_ascii_case(b"fcal"))
 }
 
 /// The number, of at most six digits, in a line that begins with `kind`; and what comes behind the line.
@@ -70,6 +82,8 @@ mod tests {
         assert_eq!(keys(pipeline, 10), [b"a".to_vec(), b"bb".to_vec()]);
         assert_eq!(keys(pipeline, 1), [b"a".to_vec()]);
         assert_eq!(first_arguments(pipeline, 10, |_| {}), 3);
+        let script = b"*4\r\n$7\r\nevalsha\r\n$1\r\nx\r\n$1\r\n1\r\n$3\r\nkey\r\n";
+        assert_eq!(keys(script, 1), [b"key".to_vec()]);
         assert!(keys(b"PING\r\n", 10).is_empty());
         assert!(keys(b"*2\r\n$99999999\r\n", 10).is_empty());
     }

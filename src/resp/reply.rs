@@ -89,6 +89,11 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
+    /// [`Self::simple`] for a text that may be of any bytes.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.line(b'+', text);
+    }
+
     /// `text` is the error line without `-`, code first; line ends in it become spaces.
     pub fn error(&mut self, text: &str) {
         self.line(b'-', text.as_bytes());
@@ -262,6 +267,18 @@ impl<'a> Reply<'a> {
         match self.proto {
             Protocol::Resp2 => self.bulk_str(digits),
             Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+        }
+    }
+
+    /// [`Self::big_number`] for a text that may be of any bytes; line ends in it become spaces.
+    pub fn big_number_bytes(&mut self, digits: &[u8]) {
+        match self.proto {
+            Protocol::Resp2 => {
+                let is_end = |byte| byte == b'\r' || byte == b'\n';
+                let digits: Vec<u8> = digits.iter().map(|&b| if is_end(b) { b' ' } else { b }).collect();
+                self.bulk(&digits);
+            }
+            Protocol::Resp3 => self.line(b'(', digits),
         }
     }
 

@@ -53,6 +53,11 @@ impl<'a> RequestArgs<'a> {
         Self { bytes: self.bytes, ranges: self.ranges.get(first..).unwrap_or_default() }
     }
 
+    /// Arguments `..count`; all if there are fewer.
+    pub fn first(&self, count: usize) -> RequestArgs<'a> {
+        Self { bytes: self.bytes, ranges: self.ranges.get(..count).unwrap_or(self.ranges) }
+    }
+
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let bytes = self.bytes;
         self.ranges.iter().map(move |range| &bytes[range.start..range.end])

@@ -45,6 +45,8 @@ pub fn host(lua: &Lua) -> mlua::Result<Table> {
     redis.set("REDIS_VERSION_NUM", REDIS_VERSION_NUM)?;
     // SAFETY: both keep what is said at the head of their file.
     let (call, pcall) = unsafe { (lua.create_c_function(raw::call)?, lua.create_c_function(raw::pcall)?) };
+    // SAFETY: the same.
+    lua.globals().get::<Table>("table")?.set("insert", unsafe { lua.create_c_function(raw::insert)? })?;
     redis.set("call", call)?;
     redis.set("pcall", pcall)?;
     redis.set("sha1hex", lua.create_function(sha1hex)?)?;

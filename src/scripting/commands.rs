@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use mlua::{Table, Value};
-
 use crate::command::scripts::{Script, parse_hex};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec, memory};
 use crate::error::CommandError;
 use crate::resp::number::parse_i64;
-use crate::resp::{OwnedArgs, Protocol, Reply};
+use crate::resp::{Protocol, Reply};
 
 use super::call::OUT_OF_MEMORY;
+use super::evaluate::{Call, Failure};
+use super::interpreter::Buffers;
 use super::running::Running;
-use super::{MEMORY_MAX, convert, interpreter, watch};
+use super::{MEMORY_MAX, evaluate, interpreter, watch};
 
 const BASE: Flags = Flags::NOSCRIPT
     .union(Flags::STALE)
@@ -118,18 +118,13 @@ fn run(
         return Err(CommandError::new("ERR Can not execute a script with write flag using *_ro command."));
     }
     let interpreter = interpreter::get(MEMORY_MAX)?;
-    let function = interpreter.compile(script)?;
-    let lua = &interpreter.lua;
-    let broken = |e: mlua::Error| CommandError::owned(format!("ERR {e}"));
-    let table = |args: &mut dyn ExactSizeIterator<Item = &[u8]>| -> mlua::Result<Table> {
-        let table = lua.create_table_with_capacity(args.len(), 0)?;
-        for (at, arg) in args.enumerate() {
-            table.raw_set(at + 1, lua.create_string(arg)?)?;
-        }
-        Ok(table)
+    let call = Call {
+        function: interpreter.compile(script)?,
+        keys: args.tail(3).first(keys),
+        argv: args.tail(3 + keys),
+        as_arguments: false,
     };
-    let named = table(&mut args.tail(3).iter().take(keys)).map_err(broken)?;
-    let argv = table(&mut args.tail(3 + keys).iter()).map_err(broken)?;
+    let buffers = interpreter.take_buffers();
     let server = ctx.server;
     let db = ctx.session.db;
     let may_block = std::mem::replace(&mut ctx.may_block, false);
@@ -141,12 +136,13 @@ fn run(
         wrote: false,
         killed_at: None,
         started: server.clock.monotonic(),
-        args: OwnedArgs::default(),
-        reply: Vec::new(),
+        args: buffers.args,
+        reply: buffers.reply,
         ctx,
     };
-    let outcome = running.enter(|| interpreter.run(&function, named, argv));
-    let (proto, killed_at) = (running.proto, running.killed_at);
+    let outcome = running.enter(|| evaluate::run(&interpreter, call, reply));
+    let killed_at = running.killed_at;
+    interpreter.give_back(Buffers { args: running.args, reply: running.reply });
     // What it has selected was for itself.
     ctx.session.db = db;
     ctx.may_block = may_block;
@@ -160,42 +156,19 @@ fn run(
             crate::command::scripts::hex(&script.sha)
         )));
     }
-    let result = match &outcome {
-        Ok((true, value)) => convert::to_reply(value, proto, reply).map_err(broken),
-        Ok((false, failure)) => Err(explain(failure, script)),
-        Err(error) => Err(CommandError::owned(format!("ERR {}", first_line(&error.to_string())))),
-    };
-    drop(outcome);
     interpreter.make_room();
-    result
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+    outcome.map_err(|failure| explain(&failure, script))
 }
 
 /// What a script's error is to the client.
-fn explain(failure: &Value, script: &Script) -> CommandError {
+fn explain(failure: &Failure, script: &Script) -> CommandError {
+    let text = failure.text.as_deref().map_or("ERR unknown error".into(), String::from_utf8_lossy);
+    let what = text.lines().next().unwrap_or_default();
     let sha = crate::command::scripts::hex(&script.sha);
-    let table = match failure {
-        Value::Table(table) => table,
-        // What Lua itself says where nothing of a script can run any more: out of memory, an error while an error is handled.
-        Value::String(text) => {
-            return CommandError::owned(format!("ERR {} script: {sha}", first_line(&text.to_string_lossy())));
+    CommandError::owned(match &failure.place {
+        Some((source, line)) => {
+            format!("{what} script: {sha}, on {}:{line}.", String::from_utf8_lossy(source))
         }
-        _ => return CommandError::new("ERR unknown error"),
-    };
-    let text = |name: &str| match table.raw_get::<Value>(name) {
-        Ok(Value::String(text)) => Some(text.to_string_lossy()),
-        _ => None,
-    };
-    let what = text("err").unwrap_or_else(|| "ERR unknown error".to_owned());
-    let what = first_line(&what);
-    match (text("source"), table.raw_get::<Value>("line")) {
-        (Some(source), Ok(line)) if !line.is_nil() => {
-            let line = line.as_integer().or_else(|| line.as_number().map(|line| line as i64)).unwrap_or(-1);
-            CommandError::owned(format!("{what} script: {sha}, on {source}:{line}."))
-        }
-        _ => CommandError::owned(format!("{what} script: {sha}")),
-    }
+        None => format!("{what} script: {sha}"),
+    })
 }

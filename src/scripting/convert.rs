@@ -1,116 +1,174 @@
-//! Lua values to replies.
+//! Lua values to replies, read from Lua's own stack. The invariant is that of [`super::raw`]: no frame here has anything to drop while a
+//! function of Lua that may raise runs.
 
-use mlua::{Table, Value};
+use std::ffi::{CStr, c_int};
+use std::slice;
+
+use mlua::ffi;
+use mlua::lua_State;
 
 use crate::resp::{Protocol, Reply};
+
+use super::raw::PLACES;
 
 /// Nesting of a script's result that is followed.
 const DEPTH_MAX: usize = 512;
 
-/// Writes a script's result. `proto` is what the script has set by `redis.setresp`: it decides what booleans are.
-pub fn to_reply(value: &Value, proto: Protocol, reply: &mut Reply<'_>) -> mlua::Result<()> {
-    put(value, proto, reply, 0)
+/// Writes the value on top of the stack and takes it away. `proto` is what the script has set by `redis.setresp`: it decides what
+/// booleans are.
+///
+/// # Safety
+/// There is a value on the stack of `state`, whose caller is protected.
+pub unsafe fn put(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
+    // SAFETY: of the caller; what is pushed has a place, and is popped again.
+    unsafe {
+        if depth > DEPTH_MAX || ffi::lua_checkstack(state, PLACES) == 0 {
+            reply.error("ERR reached lua stack limit");
+            ffi::lua_settop(state, -2);
+            return;
+        }
+        match ffi::lua_type(state, -1) {
+            ffi::LUA_TSTRING => reply.bulk(text(state, -1)),
+            ffi::LUA_TNUMBER => reply.integer(truncated(ffi::lua_tonumber(state, -1))),
+            ffi::LUA_TBOOLEAN => {
+                let value = ffi::lua_toboolean(state, -1) != 0;
+                match (proto, value) {
+                    (Protocol::Resp3, value) => reply.boolean(value),
+                    (Protocol::Resp2, true) => reply.integer(1),
+                    (Protocol::Resp2, false) => reply.null(),
+                }
+            }
+            ffi::LUA_TTABLE => put_table(state, proto, reply, depth),
+            _ => reply.null(),
+        }
+        ffi::lua_settop(state, -2);
+    }
 }
 
-fn put(value: &Value, proto: Protocol, reply: &mut Reply<'_>, depth: usize) -> mlua::Result<()> {
-    if depth > DEPTH_MAX {
-        reply.error("ERR reached lua stack limit");
-        return Ok(());
+/// The bytes of a string on the stack, for as long as it is there.
+///
+/// # Safety
+/// There is a string at `index`.
+pub unsafe fn text<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
+    let mut len = 0;
+    // SAFETY: of the caller.
+    unsafe {
+        let bytes = ffi::lua_tolstring(state, index, &raw mut len);
+        slice::from_raw_parts(bytes.cast(), len)
     }
-    match value {
-        Value::String(text) => reply.bulk(&text.as_bytes()),
-        Value::Integer(number) => reply.integer(*number),
-        // As C converts: towards zero, and what does not fit to the least of all.
-        Value::Number(number) => reply.integer(truncated(*number)),
-        Value::Boolean(value) if proto == Protocol::Resp3 => reply.boolean(*value),
-        Value::Boolean(true) => reply.integer(1),
-        Value::Table(table) => put_table(table, proto, reply, depth)?,
-        _ => reply.null(),
-    }
-    Ok(())
 }
 
+/// As C converts: towards zero, and what does not fit to the least of all.
 fn truncated(number: f64) -> i64 {
-    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
+    if number.is_nan() || !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         return i64::MIN;
     }
     number as i64
 }
 
-fn put_table(table: &Table, proto: Protocol, reply: &mut Reply<'_>, depth: usize) -> mlua::Result<()> {
-    if let Value::String(text) = table.raw_get("err")? {
-        reply.error_bytes(&text.as_bytes());
-        return Ok(());
-    }
-    if let Value::String(text) = table.raw_get("ok")? {
-        reply.simple(&String::from_utf8_lossy(&text.as_bytes()));
-        return Ok(());
-    }
-    // A whole number comes as an integer.
-    match table.raw_get("double")? {
-        Value::Number(number) => {
-            reply.double(number);
-            return Ok(());
+/// Pushes a field of the table on top of the stack: whether it is of this type. Anything else is taken away again.
+///
+/// # Safety
+/// There is a table on top of the stack, and a place.
+pub unsafe fn field(state: *mut lua_State, name: &CStr, wanted: c_int) -> bool {
+    // SAFETY: of the caller.
+    unsafe {
+        ffi::lua_pushlstring_(state, name.as_ptr(), name.count_bytes());
+        ffi::lua_rawget(state, -2);
+        let found = ffi::lua_type(state, -1) == wanted;
+        if !found {
+            ffi::lua_settop(state, -2);
         }
-        Value::Integer(number) => {
-            reply.double(number as f64);
-            return Ok(());
-        }
-        _ => {}
+        found
     }
-    if let Value::Table(pairs) = table.raw_get("map")? {
-        let mark = reply.array_later();
-        let mut count = 0;
-        for pair in pairs.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            put(&key, proto, reply, depth + 1)?;
-            put(&value, proto, reply, depth + 1)?;
+}
+
+/// The table stays on the stack.
+unsafe fn put_table(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
+    // SAFETY: of the caller.
+    unsafe {
+        if field(state, c"err", ffi::LUA_TSTRING) {
+            reply.error_bytes(text(state, -1));
+        } else if field(state, c"ok", ffi::LUA_TSTRING) {
+            reply.simple_bytes(text(state, -1));
+        } else if field(state, c"double", ffi::LUA_TNUMBER) {
+            reply.double(ffi::lua_tonumber(state, -1));
+        } else if field(state, c"map", ffi::LUA_TTABLE) {
+            put_pairs(state, proto, reply, depth, true);
+        } else if field(state, c"set", ffi::LUA_TTABLE) {
+            put_pairs(state, proto, reply, depth, false);
+        } else if field(state, c"big_number", ffi::LUA_TSTRING) {
+            reply.big_number_bytes(text(state, -1));
+        } else if field(state, c"verbatim_string", ffi::LUA_TTABLE) {
+            if !put_verbatim(state, reply) {
+                ffi::lua_settop(state, -2);
+                return put_array(state, proto, reply, depth);
+            }
+        } else {
+            return put_array(state, proto, reply, depth);
+        }
+        ffi::lua_settop(state, -2);
+    }
+}
+
+/// The fields of the table on top of the stack: keys with values, or keys alone.
+unsafe fn put_pairs(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize, both: bool) {
+    let mark = reply.array_later();
+    let mut count = 0;
+    // SAFETY: of the caller.
+    unsafe {
+        ffi::lua_pushnil(state);
+        while ffi::lua_next(state, -2) != 0 {
+            // A copy of the key, since writing takes it away.
+            ffi::lua_pushvalue(state, -2);
+            put(state, proto, reply, depth + 1);
+            if both {
+                put(state, proto, reply, depth + 1);
+            } else {
+                ffi::lua_settop(state, -2);
+            }
             count += 1;
         }
-        reply.finish_map(mark, count);
-        return Ok(());
     }
-    if let Value::Table(members) = table.raw_get("set")? {
-        let mark = reply.array_later();
-        let mut count = 0;
-        for pair in members.pairs::<Value, Value>() {
-            put(&pair?.0, proto, reply, depth + 1)?;
-            count += 1;
+    if both { reply.finish_map(mark, count) } else { reply.finish_set(mark, count) }
+}
+
+/// False if the table on top of the stack is none.
+unsafe fn put_verbatim(state: *mut lua_State, reply: &mut Reply<'_>) -> bool {
+    // SAFETY: of the caller.
+    unsafe {
+        if !field(state, c"format", ffi::LUA_TSTRING) {
+            return false;
         }
-        reply.finish_set(mark, count);
-        return Ok(());
-    }
-    if let Value::String(digits) = table.raw_get("big_number")? {
-        let digits: String = String::from_utf8_lossy(&digits.as_bytes()).replace(['\r', '\n'], " ");
-        reply.big_number(&digits);
-        return Ok(());
-    }
-    if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
-        && let (Value::String(format), Value::String(text)) =
-            (verbatim.raw_get::<Value>("format")?, verbatim.raw_get::<Value>("string")?)
-    {
         let mut three = *b"txt";
-        for (to, from) in three.iter_mut().zip(format.as_bytes().iter()) {
+        for (to, from) in three.iter_mut().zip(text(state, -1)) {
             *to = *from;
         }
-        reply.verbatim(&three, &text.as_bytes());
-        return Ok(());
+        ffi::lua_settop(state, -2);
+        if !field(state, c"string", ffi::LUA_TSTRING) {
+            return false;
+        }
+        reply.verbatim(&three, text(state, -1));
+        ffi::lua_settop(state, -2);
     }
-    put_array(table, proto, reply, depth)
+    true
 }
 
 /// Up to the first element that is nil.
-fn put_array(table: &Table, proto: Protocol, reply: &mut Reply<'_>, depth: usize) -> mlua::Result<()> {
+unsafe fn put_array(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
     let mark = reply.array_later();
     let mut count = 0;
-    loop {
-        let value: Value = table.raw_get(count + 1)?;
-        if value.is_nil() {
-            break;
+    // SAFETY: of the caller.
+    unsafe {
+        loop {
+            ffi::lua_rawgeti_(state, -1, count + 1);
+            if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+                ffi::lua_settop(state, -2);
+                break;
+            }
+            put(state, proto, reply, depth + 1);
+            count += 1;
         }
-        put(&value, proto, reply, depth + 1)?;
-        count += 1;
     }
-    reply.finish_array(mark, count);
-    Ok(())
+    reply.finish_array(mark, count as usize);
 }

@@ -4,27 +4,51 @@
 //! it. Nothing is collected while a chunk is parsed here, so there is no such moment. Bytecode is never loaded.
 
 use std::cell::RefCell;
+use std::ffi::c_int;
+use std::ptr::null_mut;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::{Function, HookTriggers, IntoLua, Lua, LuaOptions, StdLib, Table, VmState, ffi, lua_State};
 
 use crate::command::scripts::{Script, Sha};
 use crate::error::CommandError;
+use crate::resp::OwnedArgs;
 
-use super::{api, watch};
+use super::{api, evaluate, watch};
 
 /// Instructions between two looks at how long a script has been running.
 const HOOK_EVERY: u32 = 100_000;
 /// Compiled scripts that a thread keeps.
 const COMPILED_MAX: usize = 1000;
 
+/// Where a value is kept in Lua's registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(pub c_int);
+
+/// What a run takes and gives back, so that the next has room already.
+#[derive(Default)]
+pub struct Buffers {
+    pub args: OwnedArgs,
+    pub reply: Vec<u8>,
+}
+
+/// A buffer with more room than this is not kept.
+const KEPT_LEN_MAX: usize = 64 << 10;
+
 pub struct Interpreter {
     pub lua: Lua,
+    pub state: *mut lua_State,
     environment: Table,
-    run: Function,
-    compiled: RefCell<HashMap<Sha, Function>>,
+    /// [`evaluate::protected`].
+    pub protected: Place,
+    /// What makes a table of an error.
+    pub handler: Place,
+    /// Where KEYS and ARGV are.
+    pub globals: Place,
+    compiled: RefCell<HashMap<Sha, Place>>,
+    buffers: RefCell<Buffers>,
     memory_limit: usize,
 }
 
@@ -64,14 +88,29 @@ impl Interpreter {
         let lua = unsafe { Lua::unsafe_new_with(libraries, options) };
         let host = api::host(&lua)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").set_mode(ChunkMode::Text);
-        let (environment, run): (Table, Function) = prelude.call(host)?;
+        let (environment, handler, globals): (Table, Function, Table) = prelude.call(host)?;
         lua.set_globals(environment.clone())?;
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), |lua, _| {
             watch::step(lua)?;
             Ok(VmState::Continue)
         })?;
         lua.set_memory_limit(memory_limit)?;
-        Ok(Self { lua, environment, run, compiled: RefCell::default(), memory_limit })
+        let mut state = null_mut();
+        // SAFETY: nothing is done with it here.
+        unsafe { lua.exec_raw::<()>((), |own| state = own)? };
+        // SAFETY: it keeps what is said at the head of its file.
+        let protected = keep(&lua, unsafe { lua.create_c_function(evaluate::protected)? })?;
+        Ok(Self {
+            state,
+            environment,
+            protected,
+            handler: keep(&lua, handler)?,
+            globals: keep(&lua, globals)?,
+            compiled: RefCell::default(),
+            buffers: RefCell::default(),
+            memory_limit,
+            lua,
+        })
     }
 
     /// The function of a chunk of text. An error is Lua's message.
@@ -80,42 +119,62 @@ impl Interpreter {
     }
 
     /// A script's function, parsed when it is needed first.
-    pub fn compile(&self, script: &Script) -> Result<Function, CommandError> {
-        let mut compiled = self.compiled.borrow_mut();
-        if let Some(function) = compiled.get(&script.sha) {
-            return Ok(function.clone());
+    pub fn compile(&self, script: &Script) -> Result<Place, CommandError> {
+        if let Some(&place) = self.compiled.borrow().get(&script.sha) {
+            return Ok(place);
         }
-        if compiled.len() >= COMPILED_MAX {
-            compiled.clear();
+        if self.compiled.borrow().len() >= COMPILED_MAX {
+            self.forget_compiled();
         }
-        let function = self
-            .parse(script.body(), "@user_script")
-            .and_then(|function| {
-                function
-                    .set_environment(self.environment.clone())
-                    .map(|_| function)
-                    .map_err(|e| e.to_string())
-            })
+        let place = self.define(script.body(), "@user_script");
+        let place = place
             .map_err(|e| CommandError::owned(format!("ERR Error compiling script (new function): {e}")))?;
-        compiled.insert(script.sha, function.clone());
-        Ok(function)
+        self.compiled.borrow_mut().insert(script.sha, place);
+        Ok(place)
+    }
+
+    fn define(&self, source: &[u8], name: &str) -> Result<Place, String> {
+        let function = self.parse(source, name)?;
+        let defined =
+            function.set_environment(self.environment.clone()).and_then(|_| keep(&self.lua, function));
+        defined.map_err(|e| e.to_string())
+    }
+
+    fn forget_compiled(&self) {
+        for (_, place) in self.compiled.borrow_mut().drain() {
+            // SAFETY: it was kept there, and nobody else knows the place; letting go of one raises nothing.
+            unsafe { ffi::luaL_unref(self.state, ffi::LUA_REGISTRYINDEX, place.0) };
+        }
+    }
+
+    pub fn take_buffers(&self) -> Buffers {
+        self.buffers.take()
+    }
+
+    pub fn give_back(&self, buffers: Buffers) {
+        if buffers.args.heap_len() + buffers.reply.capacity() <= KEPT_LEN_MAX {
+            self.buffers.replace(buffers);
+        }
     }
 
     /// Collects what a script has left, where that is much: Lua 5.1 fails at its limit rather than collect.
     pub fn make_room(&self) {
         if self.lua.used_memory() > self.memory_limit / 2 {
-            self.compiled.borrow_mut().clear();
+            self.forget_compiled();
             if let Err(error) = self.lua.gc_collect() {
                 tracing::warn!("what scripts have left was not collected: {error}");
                 forget();
             }
         }
     }
+}
 
-    /// Runs a compiled script: whether it succeeded, and its result or the table that says what was wrong.
-    pub fn run(&self, script: &Function, keys: Table, argv: Table) -> mlua::Result<(bool, Value)> {
-        self.run.call((script, keys, argv))
-    }
+/// Keeps a value.
+fn keep(lua: &Lua, value: impl IntoLua) -> mlua::Result<Place> {
+    let mut place = 0;
+    // SAFETY: the value is on the stack, and the closure has nothing to drop.
+    unsafe { lua.exec_raw::<()>(value, |state| place = ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX))? };
+    Ok(Place(place))
 }
 
 pub fn parse(lua: &Lua, source: &[u8], name: &str) -> Result<Function, String> {

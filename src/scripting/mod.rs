@@ -8,6 +8,7 @@ mod api;
 mod call;
 mod commands;
 mod convert;
+mod evaluate;
 mod interpreter;
 mod libraries;
 mod raised;

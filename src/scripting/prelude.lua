@@ -1,9 +1,8 @@
--- What scripts see, and how one is run. Called once for each interpreter, with the host's functions; returns the function that runs
--- scripts and the one that defines a library of the host's.
+-- What scripts see. Called once for each interpreter, with the host's functions; returns the environment of scripts, the handler of
+-- their errors, and the table behind the environment, where KEYS and ARGV are put.
 --
 -- Tables that scripts share are shown to them through empty ones, so that they cannot be changed: the shared table is found by
--- __index, and writing is refused by __newindex. What goes around metatables (rawset, table.insert) only reaches the
--- empty table; it is emptied after each script.
+-- __index, and writing is refused by __newindex. What goes around metatables (rawset, table.insert) knows the empty tables and refuses.
 
 local host = ...
 local real = _G
@@ -15,7 +14,6 @@ local find = string.find
 local raised = host.raised
 
 local shown = {}        -- what scripts see -> what it stands for
-local views = {}        -- all that scripts see, in a row
 
 local function refuse()
     error('Attempt to modify a readonly table', 2)
@@ -23,9 +21,8 @@ end
 
 local function view(table_)
     local empty = {}
-    setmetatable(empty, { __index = table_, __newindex = refuse, __metatable = false })
+    setmetatable(empty, { __index = table_, __newindex = refuse, __metatable = false, __view = true })
     shown[empty] = table_
-    views[#views + 1] = empty
     return empty
 end
 
@@ -212,28 +209,4 @@ local environment = view(globals)
 globals._G = environment
 shown.metatable = view({})
 
--- Running -------------------------------------------------------------------------------------------------------------------
-
-local first_count = #views
-
-local function tidy()
-    for at = 1, first_count do
-        local empty = views[at]
-        if next(empty) ~= nil then
-            for key in pairs(empty) do
-                rawset(empty, key, nil)
-            end
-        end
-    end
-end
-
--- Runs a script: true and its result, or false and a table that says what was wrong and where.
-local function run(script, keys, argv)
-    globals.KEYS, globals.ARGV = keys, argv
-    local ok, result = xpcall(script, handler)
-    globals.KEYS, globals.ARGV = nil, nil
-    tidy()
-    return ok, result
-end
-
-return environment, run
+return environment, handler, globals

@@ -23,7 +23,7 @@ use super::watch;
 /// Nesting of a reply that is followed.
 const DEPTH_MAX: usize = 512;
 /// Places on Lua's stack that a value and the table it goes into take.
-const PLACES: c_int = 8;
+pub const PLACES: c_int = 8;
 
 /// `redis.call`: an error reply is raised.
 ///
@@ -160,9 +160,48 @@ unsafe fn collect(state: *mut lua_State, into: &mut OwnedArgs) -> Result<(), Com
     }
 }
 
-unsafe fn push(state: *mut lua_State, bytes: &[u8]) {
+/// # Safety
+/// There is a place on the stack, and the caller is protected.
+pub unsafe fn push(state: *mut lua_State, bytes: &[u8]) {
     // SAFETY: of the caller: there is a place on the stack.
     unsafe { ffi::lua_pushlstring_(state, bytes.as_ptr().cast(), bytes.len()) }
+}
+
+/// `table.insert`, which goes around metatables in Lua 5.1 and so would write into what scripts must not change.
+///
+/// # Safety
+/// For Lua to call.
+pub unsafe extern "C-unwind" fn insert(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls it with its state; there is nothing here to drop.
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        if ffi::lua_getmetatable(state, 1) != 0 {
+            push(state, b"__view");
+            ffi::lua_rawget(state, -2);
+            if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                push(state, b"Attempt to modify a readonly table");
+                ffi::lua_error(state);
+            }
+            ffi::lua_settop(state, -3);
+        }
+        let mut end = ffi::lua_objlen(state, 1) as c_int + 1;
+        let at = match ffi::lua_gettop(state) {
+            2 => end,
+            3 => {
+                let at = ffi::luaL_checkinteger(state, 2) as c_int;
+                end = end.max(at);
+                while end > at {
+                    ffi::lua_rawgeti_(state, 1, end - 1);
+                    ffi::lua_rawseti_(state, 1, end);
+                    end -= 1;
+                }
+                at
+            }
+            _ => return ffi::luaL_error(state, c"wrong number of arguments to 'insert'".as_ptr()),
+        };
+        ffi::lua_rawseti_(state, 1, at);
+        0
+    }
 }
 
 /// Makes values of a reply, on the stack.

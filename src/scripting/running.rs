@@ -55,6 +55,11 @@ impl Running<'_, '_> {
     }
 }
 
+/// Of the replies that the running script wants.
+pub fn proto() -> Protocol {
+    with(|running| running.proto).unwrap_or(Protocol::Resp2)
+}
+
 /// Runs `work` on the thread's running script; `None` if there is none, or if it is being worked on already.
 pub fn with<R>(work: impl FnOnce(&mut Running<'_, '_>) -> R) -> Option<R> {
     // Taken out for the time being, so that there is never a second reference.
