@@ -123,6 +123,10 @@ const COMMON: &[&str] = &[
     "XTRIM stream MAXLEN 2 ACKED",
     "XDELEX stream DELREF IDS 2 5-0 5-1",
     "XINFO STREAM stream FULL",
+    "CLIENT TRACKING ON",
+    "CLIENT TRACKING ON BCAST PREFIX a PREFIX l NOLOOP",
+    "CLIENT TRACKING ON REDIRECT 2",
+    "CLIENT LSN",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.
 const LEFT_OUT: &[&str] = &["debug", "shutdown"];

@@ -14,6 +14,7 @@ use crate::resp::number::parse_i64;
 
 use super::client_filter::{kill, list};
 use super::client_line;
+use super::client_tracking::{caching, getredir, tracking, trackinginfo};
 use super::{ADMIN, DIRECT, help};
 
 pub static COMMANDS: &[Command] = &[Command {
@@ -102,6 +103,15 @@ const SUBCOMMANDS: &[Command] = &[
         ..SUBCOMMAND
     },
     Command {
+        name: "lsn",
+        // Within a transaction the position of its record is not known yet.
+        flags: DIRECT.union(Flags::NO_MULTI),
+        since: "7.2.0",
+        summary: "Returns the log position of the connection's last write: a number that only grows. 0 if it wrote nothing.",
+        handler: lsn,
+        ..SUBCOMMAND
+    },
+    Command {
         name: "no-evict",
         arity: 3,
         flags: ADMIN,
@@ -162,7 +172,8 @@ const SUBCOMMANDS: &[Command] = &[
         arity: -3,
         since: "6.0.0",
         summary: "Controls server-assisted client-side caching for the connection.",
-        syntax: "<ON | OFF>",
+        syntax: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        complexity: "O(1). Some options may introduce additional complexity.",
         handler: tracking,
         ..SUBCOMMAND
     },
@@ -258,7 +269,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandR
 }
 
 /// ON or OFF.
-fn switch(arg: &[u8]) -> Result<bool, CommandError> {
+pub fn switch(arg: &[u8]) -> Result<bool, CommandError> {
     match arg {
         _ if is(arg, "on") => Ok(true),
         _ if is(arg, "off") => Ok(false),
@@ -386,33 +397,10 @@ pub const fn policy_name(policy: Policy) -> &'static str {
     }
 }
 
-fn getredir(_: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    reply.integer(-1);
+/// The reply waits until that write is as safe as the connection's level asks for, like the write's own.
+fn lsn(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let position = ctx.session.last_write;
+    ctx.transaction.gate = ctx.transaction.gate.max(position);
+    reply.integer(position as i64);
     Ok(())
-}
-
-fn trackinginfo(_: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    reply.map(3);
-    reply.bulk_str("flags");
-    reply.set(1);
-    reply.bulk_str("off");
-    reply.bulk_str("redirect");
-    reply.integer(-1);
-    reply.bulk_str("prefixes");
-    reply.array(0);
-    Ok(())
-}
-
-fn tracking(_: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if switch(args.get(2))? {
-        return Err(CommandError::new("ERR client tracking is not supported by this server"));
-    }
-    reply.ok();
-    Ok(())
-}
-
-fn caching(_: &mut Ctx<'_>, _: Args<'_>, _: &mut Reply<'_>) -> CommandResult {
-    Err(CommandError::new(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
 }

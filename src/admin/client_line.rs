@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::clients::Client;
 use crate::command::registry::Registry;
+use crate::command::tracking;
 
 /// Redis' fields in Redis' order; the line ends in a line feed.
 pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
@@ -19,7 +20,7 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age_s} idle={idle_s} flags={flags} db={db} \
          sub={sub} psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={query} qbuf-free={free} argv-mem=0 \
          multi-mem={multi_bytes} rbs=0 rbp=0 obl={output} oll=0 omem={output} tot-mem={total} events=r \
-         cmd={command} user=default redir=-1 resp={resp} lib-name={lib_name} lib-ver={lib_ver} \
+         cmd={command} user=default redir={redirect} resp={resp} lib-name={lib_name} lib-ver={lib_ver} \
          tot-net-in={net_in} tot-net-out={net_out} tot-cmds={commands}\n",
         id = client.id,
         addr = client.addr,
@@ -30,6 +31,7 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
         db = client.db.load(Relaxed),
         multi = client.multi.load(Relaxed),
         watch = client.watched.load(Relaxed),
+        redirect = client.redirect.load(Relaxed),
         resp = client.resp.load(Relaxed),
         lib_name = client.lib_name.lock(),
         lib_ver = client.lib_ver.lock(),
@@ -41,10 +43,14 @@ pub fn describe(client: &Client, registry: &Registry, now_ms: u64) -> String {
 
 /// Redis' letters; `N` if there is nothing to say.
 fn flags(client: &Client) -> String {
+    let tracking = client.tracking.load(Relaxed);
     let letters = [
         ('P', client.is_subscribed()),
         ('x', client.multi.load(Relaxed) >= 0),
         ('b', client.is_blocked()),
+        ('t', tracking & tracking::ON != 0),
+        ('R', tracking & tracking::BROKEN != 0),
+        ('B', tracking & tracking::BROADCAST != 0),
         ('A', client.killed.load(Relaxed)),
         ('U', client.unix_socket),
         ('e', client.no_evict.load(Relaxed)),

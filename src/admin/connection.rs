@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::command::channels;
 use crate::command::options::is;
 use crate::command::session::ReplyMode;
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group};
+use crate::command::{channels, tracking};
 use crate::error::CommandError;
 use crate::resp::number::parse_i64;
 use crate::resp::{Protocol, Reply};
@@ -118,6 +118,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult
     ctx.session.multi = None;
     ctx.unwatch_all();
     channels::forget_session(ctx.server, ctx.session);
+    tracking::end(ctx.server, ctx.session);
     let authenticated = ctx.server.config.requirepass().is_empty();
     let session = &mut *ctx.session;
     session.db = 0;

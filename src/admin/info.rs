@@ -148,7 +148,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     );
     lines.add("client_recent_max_output_buffer", largest(|client| client.output_bytes.load(Relaxed)));
     lines.add("blocked_clients", blocked);
-    lines.add("tracking_clients", 0);
+    lines.add("tracking_clients", ctx.server.tracking.figures().clients);
     lines.add("pubsub_clients", clients.iter().filter(|client| client.is_subscribed()).count());
     lines.add("watching_clients", watching.count());
     lines.add("clients_in_timeout_table", 0);
@@ -268,8 +268,11 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add_all(["slave_expires_tracked_keys", "active_defrag_hits"].map(|name| (name, 0)));
     lines.add_all(["active_defrag_misses", "active_defrag_key_hits"].map(|name| (name, 0)));
     lines.add_all(["active_defrag_key_misses", "total_active_defrag_time"].map(|name| (name, 0)));
-    lines.add_all(["current_active_defrag_time", "tracking_total_keys"].map(|name| (name, 0)));
-    lines.add_all(["tracking_total_items", "tracking_total_prefixes"].map(|name| (name, 0)));
+    lines.add("current_active_defrag_time", 0);
+    let tracking = ctx.server.tracking.figures();
+    lines.add("tracking_total_keys", tracking.keys);
+    lines.add("tracking_total_items", tracking.items);
+    lines.add("tracking_total_prefixes", tracking.prefixes);
     lines.add("unexpected_error_replies", 0);
     lines.add("total_error_replies", stats.error_replies.get());
     lines.add("dump_payload_sanitizations", 0);

@@ -210,7 +210,7 @@ fn switches_of_a_connection_answer_as_redis_does() {
     assert!(rig.run("CLIENT INFO").contains(" flags=eT "));
     assert!(
         rig.run("CLIENT HELP")
-            .starts_with("*39\r\n+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
+            .starts_with("*41\r\n+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
     );
 }
 
@@ -697,4 +697,33 @@ fn debug_looks_at_no_keys_while_the_server_is_loading() {
         (OwnedArgs::from_slices(&[&b"DEBUG"[..], b"DIGEST-SLOTS", b"0", b"1"]), Vec::new());
     execute(&server, &mut session, &mut Transaction::default(), args.as_args(), &mut reply);
     assert!(reply.starts_with(b"-ERR"));
+}
+
+#[test]
+fn the_position_of_the_last_write_is_the_connections_own_and_waits_for_it() {
+    let mut rig = Rig::new();
+    let position = |rig: &mut Rig, session| rig.call(session, &[b"CLIENT", b"LSN"]);
+    assert_eq!(position(&mut rig, 0), (b":0\r\n".to_vec(), 0));
+    let mut last = 0;
+    for line in ["SET k v", "DEL k", "EVAL return(redis.call('set','k','1')) 0"] {
+        rig.run(line);
+        let (reply, gate) = position(&mut rig, 0);
+        let lsn = rig.server.store.get().unwrap().log.append_lsn();
+        assert!(gate > last, "{line}");
+        assert_eq!((reply, gate), (format!(":{lsn}\r\n").into_bytes(), lsn), "{line}");
+        last = lsn;
+    }
+    // Neither a write that changed nothing nor one of somebody else moves it.
+    rig.run("DEL absent");
+    rig.run_as(1, "SET other v");
+    assert_eq!(position(&mut rig, 0), (format!(":{last}\r\n").into_bytes(), last));
+    for line in ["MULTI", "SET k 1", "SET j 1", "EXEC"] {
+        rig.run(line);
+    }
+    let lsn = rig.server.store.get().unwrap().log.append_lsn();
+    assert_eq!(position(&mut rig, 0).1, lsn);
+    // Who waited is given the position of the record that serves it.
+    rig.run_as(2, "BLPOP l 0");
+    rig.run("RPUSH l x");
+    assert!(rig.delivered(2).is_some());
 }

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::context::Transaction;
 use super::server::Server;
 use super::session::Session;
+use super::tracking::{self, Notice};
 use crate::glob;
 use crate::log::Lsn;
 use crate::mutation::{Safeguard, is_off};
@@ -82,15 +83,33 @@ fn encode(proto: Protocol, words: &[&[u8]]) -> Arc<[u8]> {
     bytes.into()
 }
 
-/// A message on its way to the workers of those who listen.
+/// What a worker is to hand out.
+#[derive(Clone)]
+pub enum Letter {
+    Message(Arc<Message>),
+    /// For connections that track keys: they are named.
+    Notice(Arc<Notice>),
+}
+
+impl Letter {
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Notice(notice) => notice.len(),
+        }
+    }
+}
+
+/// A letter on its way to the workers of those who listen.
 pub struct Publication {
-    message: Arc<Message>,
-    workers: SmallVec<[(usize, usize); 4]>,
+    pub letter: Letter,
+    /// Numbers of workers, each with how many of its connections it is for.
+    pub workers: SmallVec<[(usize, usize); 4]>,
 }
 
 /// What a worker finds in its mailbox.
 pub struct Post {
-    pub message: Arc<Message>,
+    pub letter: Letter,
     /// Not to be shown before.
     pub gate: Lsn,
     /// How many of the worker's subscriptions it was meant for.
@@ -168,7 +187,7 @@ impl Channels {
     /// The messages of a post have all been handed out.
     pub fn delivered(&self, post: &Post) {
         self.backlog.fetch_sub(post.receivers, Ordering::Relaxed);
-        self.backlog_bytes.fetch_sub(post.message.len(), Ordering::Relaxed);
+        self.backlog_bytes.fetch_sub(post.letter.len(), Ordering::Relaxed);
     }
 
     /// So much waits to be handed out that who publishes more must wait.
@@ -257,20 +276,20 @@ impl Channels {
             patterns,
             encoded: Default::default(),
         };
-        (receivers, Some(Publication { message: Arc::new(message), workers }))
+        (receivers, Some(Publication { letter: Letter::Message(Arc::new(message)), workers }))
     }
 
     fn post(&self, publications: &mut Vec<Publication>, gate: Lsn) {
         let Some(mailboxes) = self.mailboxes.get() else { return publications.clear() };
         let mut to_ring = SmallVec::<[usize; 4]>::new();
         let order = self.order.lock();
-        for Publication { message, workers } in publications.drain(..) {
+        for Publication { letter, workers } in publications.drain(..) {
             for (worker, receivers) in workers {
                 let Some(mailbox) = mailboxes.get(worker) else { continue };
                 self.backlog.fetch_add(receivers, Ordering::Relaxed);
-                self.backlog_bytes.fetch_add(message.len(), Ordering::Relaxed);
+                self.backlog_bytes.fetch_add(letter.len(), Ordering::Relaxed);
                 let mut posts = mailbox.posts.lock();
-                posts.push(Post { message: message.clone(), gate, receivers });
+                posts.push(Post { letter: letter.clone(), gate, receivers });
                 mailbox.is_filled.store(true, Ordering::Release);
                 drop(posts);
                 if !to_ring.contains(&worker) {
@@ -325,6 +344,9 @@ pub fn publish(
 /// what the command saw, and for what the connection wrote before: who is told of a write may rely on it as on a reply.
 #[inline]
 pub fn post(server: &Server, transaction: &mut Transaction, last_write: Lsn) {
+    if !transaction.tracked.is_empty() {
+        tracking::address(server, &mut transaction.tracked, &mut transaction.publications);
+    }
     if transaction.publications.is_empty() {
         return;
     }
@@ -410,12 +432,20 @@ mod tests {
     use super::*;
     use crate::engine::rig::Rig;
 
+    fn message(post: &Post) -> &Message {
+        match &post.letter {
+            Letter::Message(message) => message,
+            Letter::Notice(_) => panic!("a notice"),
+        }
+    }
+
     fn texts(posts: &[Post]) -> Vec<String> {
         posts
             .iter()
             .map(|post| {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                format!("{}={}", text(&post.message.channel), text(&post.message.payload))
+                let message = message(post);
+                format!("{}={}", text(&message.channel), text(&message.payload))
             })
             .collect()
     }
@@ -445,9 +475,9 @@ mod tests {
         assert_eq!(rig.run("SPUBLISH a 1"), ":0\r\n", "shard channels are apart");
         let posts = rig.posts();
         assert_eq!((posts.len(), posts[0].receivers), (1, 4));
-        assert_eq!(posts[0].message.patterns, [Arc::from(&b"?"[..])]);
+        assert_eq!(message(&posts[0]).patterns, [Arc::from(&b"?"[..])]);
         assert_eq!(
-            &**posts[0].message.encoded(Protocol::Resp2),
+            &**message(&posts[0]).encoded(Protocol::Resp2),
             b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n1\r\n"
         );
         rig.disconnect(1);

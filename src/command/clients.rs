@@ -33,6 +33,10 @@ pub struct Client {
     pub watched: AtomicU64,
     /// Channels, patterns and shard channels that it is subscribed to.
     pub subscriptions: [AtomicUsize; 3],
+    /// Whether and how it tracks keys: bits named in [`super::tracking`].
+    pub tracking: AtomicU32,
+    /// Id of the connection that is told what it tracks, 0 for none, -1 if it does not track.
+    pub redirect: AtomicI64,
     pub multi_bytes: AtomicUsize,
     pub query_bytes: AtomicUsize,
     pub query_free: AtomicUsize,

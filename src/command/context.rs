@@ -14,7 +14,7 @@ use super::session::Session;
 use super::snapshots::Wish;
 use super::stats::Tally;
 use super::tick::TickTime;
-use super::{Args, Command, Group, memory};
+use super::{Args, Command, Group, memory, tracking};
 use crate::disk::prng::Prng;
 use crate::error::CommandError;
 use crate::keyspace::access::Accesses;
@@ -92,6 +92,8 @@ pub struct Transaction {
     pub changes: u64,
     /// Messages that are posted with the record.
     pub publications: Vec<Publication>,
+    /// What those who track keys are to be told with the record.
+    pub tracked: tracking::Pending,
     /// What the command has done so far, for keyspace notifications.
     pub notes: Vec<Note>,
     /// What the counters of accesses draw from.
@@ -116,6 +118,7 @@ impl Transaction {
         self.ready.clear();
         self.changes = 0;
         self.publications.clear();
+        self.tracked.clear();
         self.notes.clear();
     }
 }
@@ -501,6 +504,10 @@ impl<'a> Ctx<'a> {
         let waiters = &self.held.shelf(place.slot).waiters;
         if op.is_change_to_watchers() {
             waiters.touched(space, place.bytes);
+            if self.server.tracking.is_on() {
+                let writer = (!self.is_aside).then_some(self.session.client.id);
+                self.server.tracking.changed(&mut self.transaction.tracked, place.bytes, writer);
+            }
         }
         let ready = &mut self.transaction.ready;
         if op.may_wake() && waiters.is_waited_for(space, place.bytes) {
@@ -515,6 +522,10 @@ impl<'a> Ctx<'a> {
     pub fn written_as_it_was(&mut self, key: &[u8]) {
         let (space, place) = (self.keyspace().space(self.session.db), self.place(key));
         self.held.shelf(place.slot).waiters.touched(space, key);
+        if self.server.tracking.is_on() {
+            let writer = Some(self.session.client.id);
+            self.server.tracking.changed(&mut self.transaction.tracked, key, writer);
+        }
         if events::are_told(self.server) {
             self.transaction.notes.push(Note::unchanged(self.session.db, key));
         }
@@ -565,10 +576,18 @@ impl<'a> Ctx<'a> {
         }
         self.apply_space(SpaceOp::Swap { a, b })?;
         self.transaction.databases.extend([a, b]);
+        self.tell_all_who_track();
         // What others wait for may be there now.
         self.wake_all_in(a);
         self.wake_all_in(b);
         Ok(())
+    }
+
+    /// Any key may be another than before: FLUSHALL and its relatives tell so even where there was none.
+    pub fn tell_all_who_track(&mut self) {
+        if self.server.tracking.is_on() {
+            self.server.tracking.all_changed(&mut self.transaction.tracked);
+        }
     }
 
     /// Whoever waits for a key of a database may be served now, or told that the key is gone. All stripes are held.
@@ -669,6 +688,9 @@ impl<'a> Ctx<'a> {
         let result = (command.handler)(self, args, reply);
         if result.is_err() {
             reply.truncate(mark);
+        }
+        if self.session.tracking.is_some() {
+            tracking::after_read(self, command, args);
         }
         if !self.transaction.notes.is_empty() {
             events::tell_of_command(self, args);

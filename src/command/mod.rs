@@ -22,6 +22,7 @@ pub mod slowlog;
 pub mod snapshots;
 pub mod stats;
 pub mod tick;
+pub mod tracking;
 pub mod walk;
 
 pub use context::{Ctx, Nil};

@@ -15,6 +15,7 @@ use super::scripts::Scripts;
 use super::slowlog::SlowLog;
 use super::snapshots::Snapshots;
 use super::stats::Stats;
+use super::tracking::Tracking;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -63,6 +64,7 @@ pub struct Server {
     pub registry: Registry,
     pub clients: Clients,
     pub channels: Channels,
+    pub tracking: Tracking,
     pub stats: Stats,
     pub slowlog: SlowLog,
     pub scripts: Scripts,
@@ -108,6 +110,7 @@ impl Server {
             registry,
             clients: Clients::default(),
             channels: Channels::default(),
+            tracking: Tracking::default(),
             store: OnceLock::new(),
             loading: Loading::default(),
             run_id,

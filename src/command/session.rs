@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use super::Command;
 use super::channels::Subscriptions;
 use super::clients::Client;
+use super::tracking;
 use crate::keyspace::waiters::WatchFlag;
 use crate::log::Policy;
 use crate::resp::{OwnedArgs, Protocol};
@@ -133,6 +134,8 @@ pub struct Session {
     /// Set when a watched key changed.
     pub watch_flag: WatchFlag,
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<tracking::Mode>>,
     pub reply_mode: ReplyMode,
     /// The reply to this command leaves whatever CLIENT REPLY says.
     pub out_of_band: bool,
@@ -158,6 +161,7 @@ impl Session {
             watched: WatchedKeys::default(),
             watch_flag: WatchFlag::default(),
             subscriptions: None,
+            tracking: None,
             reply_mode: ReplyMode::On,
             out_of_band: false,
             no_touch: false,
@@ -172,6 +176,13 @@ impl Session {
         self.multi.as_ref().map_or(0, Multi::heap_len)
             + self.watched.bytes
             + self.subscriptions.as_ref().map_or(0, |own| own.heap_len())
+            + self.tracking.as_ref().map_or(0, |mode| mode.heap_len())
+    }
+
+    /// Others may tell it something at any time.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        self.subscriptions.is_some() || self.tracking.is_some()
     }
 
     /// It listens to something, so in RESP2 it may not do much else.

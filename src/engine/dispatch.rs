@@ -9,7 +9,7 @@ use crate::command::context::Transaction;
 use crate::command::server::Server;
 use crate::command::session::{Queued, ReplyMode, Session};
 use crate::command::snapshots::Waiting;
-use crate::command::{Args, Command, Flags};
+use crate::command::{Args, Command, Flags, tracking};
 use crate::error::CommandError;
 use crate::keyspace::prefetch::{BATCH, Place};
 use crate::log::Lsn;
@@ -71,6 +71,9 @@ pub fn execute(
             Outcome::done(0)
         }
     };
+    if session.tracking.is_some() && !matches!(outcome.flow, Flow::Park) {
+        tracking::after_request(session, args);
+    }
     let out_of_band = std::mem::take(&mut session.out_of_band);
     match session.reply_mode {
         ReplyMode::On => {}

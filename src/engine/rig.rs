@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, SimClock};
-use crate::command::channels;
 use crate::command::clients::Client;
 use crate::command::context::Transaction;
 use crate::command::memory;
 use crate::command::server::Server;
 use crate::command::session::Session;
+use crate::command::{channels, tracking};
 use crate::config::{Config, Name};
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -43,6 +43,8 @@ pub fn client_without_socket(id: u64, now_ms: u64) -> Arc<Client> {
         multi: AtomicI64::new(-1),
         watched: AtomicU64::new(0),
         subscriptions: Default::default(),
+        tracking: AtomicU32::new(0),
+        redirect: AtomicI64::new(-1),
         multi_bytes: AtomicUsize::new(0),
         query_bytes: AtomicUsize::new(0),
         query_free: AtomicUsize::new(0),
@@ -177,6 +179,7 @@ impl Rig {
             blocking::forget(&self.server, &parked.waiter);
         }
         channels::forget_session(&self.server, &mut self.sessions[session]);
+        tracking::end(&self.server, &mut self.sessions[session]);
         transactions::forget_session(&self.server, &mut self.sessions[session]);
     }
 

@@ -7,7 +7,7 @@ use crate::command::server::{Server, Store};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::snapshots::{Waiting, Wish};
 use crate::command::{Args, Command, Flags, slowlog};
-use crate::command::{channels, events};
+use crate::command::{channels, events, tracking};
 use crate::error::CommandError;
 use crate::keyspace::Held;
 use crate::keyspace::stripe::stripe_of;
@@ -47,10 +47,7 @@ pub fn run(
     out: &mut Vec<u8>,
 ) -> Outcome {
     session.client.last_command.store(number, Relaxed);
-    if command.flags.contains(Flags::PUBSUB)
-        && !command.flags.contains(Flags::NOSCRIPT)
-        && server.channels.is_congested()
-    {
+    if server.channels.is_congested() && may_publish(server, command) {
         return Outcome { flow: Flow::Park, gate: 0 };
     }
     let Some(store) = server.store.get() else {
@@ -123,6 +120,13 @@ fn run_while_loading(
     Outcome { flow: Flow::Done, gate: 0 }
 }
 
+/// True for commands that others may be told of.
+#[cold]
+fn may_publish(server: &Server, command: &Command) -> bool {
+    (command.flags.contains(Flags::PUBSUB) && !command.flags.contains(Flags::NOSCRIPT))
+        || (command.is_write() && server.tracking.is_on())
+}
+
 /// True for commands that add to the log.
 fn writes(session: &Session, command: &Command) -> bool {
     command.is_write()
@@ -177,6 +181,9 @@ fn handle(
     if let Err(error) = &result {
         reply.truncate(mark);
         reply.error(error.text());
+    }
+    if ctx.session.tracking.is_some() {
+        tracking::after_read(ctx, command, args);
     }
     if !ctx.transaction.notes.is_empty() {
         events::tell_of_command(ctx, args);

@@ -14,9 +14,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
-use crate::command::channels;
 use crate::command::session::Session;
 use crate::command::snapshots::{Then, Waiting};
+use crate::command::{channels, tracking};
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
@@ -104,6 +104,7 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
     arrived();
     let line = Rc::new(Line::new(write, client.clone()));
     worker.lines.borrow_mut().push(Rc::downgrade(&line));
+    worker.subscribers.borrow_mut().know(&line);
     let authenticated = server.config.requirepass().is_empty();
     let connection = Connection {
         worker: worker.clone(),
@@ -320,7 +321,7 @@ impl Connection {
             self.limits.authenticated = self.session.authenticated;
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
-                    if self.session.subscriptions.is_some() {
+                    if self.session.is_told() {
                         // What was published before the request comes before its reply.
                         self.worker.deliver();
                     }
@@ -660,6 +661,8 @@ impl Connection {
         }
         channels::forget_session(&server, &mut self.session);
         change_subscriptions(&self.worker, &self.line, &mut self.session);
+        tracking::end(&server, &mut self.session);
+        self.worker.subscribers.borrow_mut().forget(self.line.client.id);
         transactions::forget_session(&server, &mut self.session);
         if !is_off(Safeguard::Forgotten) {
             server.clients.remove(self.line.client.id);

@@ -1,17 +1,18 @@
 //! A worker's subscribers, and the handing out of messages to them.
 //!
 //! A message is encoded once per protocol; long ones are not even copied. A message to many takes several ticks, so that others are
-//! served in between; a connection that begins or ends a subscription gets what was published before first.
+//! served in between; a connection that begins or ends a subscription gets what was published before first. What connections that track
+//! keys are told goes the same way, to connections that are named.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::command::channels::{Change, Channels, Post, Topic};
+use crate::command::channels::{Change, Channels, Letter, Post, Topic};
 use crate::command::server::Server;
 use crate::resp::Protocol;
 
@@ -36,9 +37,16 @@ struct Delivery {
 }
 
 impl Delivery {
-    fn new(post: Post, tables: &[HashMap<Box<[u8]>, Lines>; 3]) -> Self {
-        let message = &post.message;
+    fn new(post: Post, tables: &[HashMap<Box<[u8]>, Lines>; 3], known: &HashMap<u64, Weak<Line>>) -> Self {
         let mut lists = SmallVec::new();
+        let message = match &post.letter {
+            Letter::Message(message) => message,
+            Letter::Notice(notice) => {
+                let lines = notice.receivers.iter().filter_map(|id| known.get(id)?.upgrade());
+                lists.push((None, Rc::new(lines.map(|line| (line, 0)).collect())));
+                return Self { post, lists, list: 0, next: 0, encoded: Default::default() };
+            }
+        };
         if let Some(lines) = tables[message.topic as usize].get(&message.channel) {
             lists.push((None, lines.clone()));
         }
@@ -61,11 +69,14 @@ impl Delivery {
                 continue;
             };
             self.next += 1;
-            if self.post.message.number <= *behind {
-                continue;
-            }
             let proto = if line.client.resp.load(Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
-            let message = &self.post.message;
+            let message = match &self.post.letter {
+                // In RESP2 only who waits for messages may be sent something unasked.
+                Letter::Notice(_) if proto == Protocol::Resp2 && !line.client.is_subscribed() => continue,
+                Letter::Notice(notice) => return Some((line.clone(), notice.encoded(proto).clone())),
+                Letter::Message(message) if message.number <= *behind => continue,
+                Letter::Message(message) => message,
+            };
             let encoded =
                 self.encoded[usize::from(proto == Protocol::Resp3)].get_or_insert_with(|| match pattern {
                     Some(pattern) => message.encoded_for(proto, pattern),
@@ -80,9 +91,21 @@ impl Delivery {
 pub struct Subscribers {
     tables: [HashMap<Box<[u8]>, Lines>; 3],
     under_way: VecDeque<Delivery>,
+    /// Every connection of the worker.
+    known: HashMap<u64, Weak<Line>>,
 }
 
 impl Subscribers {
+    /// A connection begins.
+    pub fn know(&mut self, line: &Rc<Line>) {
+        self.known.insert(line.client.id, Rc::downgrade(line));
+    }
+
+    /// A connection ends.
+    pub fn forget(&mut self, id: u64) {
+        self.known.remove(&id);
+    }
+
     /// Carries out what a connection's request changed.
     pub fn change(&mut self, line: &Rc<Line>, Change { topic, name, is_new, behind }: Change) {
         let table = &mut self.tables[topic as usize];
@@ -101,7 +124,7 @@ impl Subscribers {
     /// Takes the mail: who ends a subscription from here on gets it still.
     pub fn collect(&mut self, channels: &Channels, worker: usize) {
         for post in channels.take_posts(worker) {
-            self.under_way.push_back(Delivery::new(post, &self.tables));
+            self.under_way.push_back(Delivery::new(post, &self.tables, &self.known));
         }
     }
 

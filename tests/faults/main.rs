@@ -4,6 +4,7 @@
 
 mod failed_sync;
 mod faulty;
+mod fencing;
 mod full_disk;
 mod levels;
 mod limits;
@@ -14,4 +15,5 @@ mod stuck_sync;
 #[path = "../support/mod.rs"]
 mod support;
 mod traced;
+mod tracking;
 mod workers;

@@ -71,6 +71,7 @@ pub(super) fn dbsize(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> C
 pub(super) fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     check_flush_mode(args)?;
     flush(ctx, ctx.session.db)?;
+    ctx.tell_all_who_track();
     reply.ok();
     Ok(())
 }
@@ -80,6 +81,7 @@ pub(super) fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     for db in 0..ctx.keyspace().databases() {
         flush(ctx, db)?;
     }
+    ctx.tell_all_who_track();
     reply.ok();
     Ok(())
 }
