@@ -134,7 +134,7 @@ fn change_subscriptions(worker: &Worker, line: &Rc<Line>, session: &mut Session)
     let changes = session.subscriptions.as_mut().map(|own| std::mem::take(&mut own.changes));
     for change in changes.into_iter().flatten() {
         if !change.is_new {
-            worker.deliver(usize::MAX);
+            worker.deliver();
         }
         worker.subscribers.borrow_mut().change(line, change);
     }
@@ -322,7 +322,7 @@ impl Connection {
                 Ok(Parsed::Request) => {
                     if self.session.subscriptions.is_some() {
                         // What was published before the request comes before its reply.
-                        self.worker.deliver(usize::MAX);
+                        self.worker.deliver();
                     }
                     appended |= self.execute(cx);
                     if looked_at > 0 {

@@ -28,6 +28,8 @@ pub struct Line {
     pub client: Arc<Client>,
     /// In the flusher's list of this tick.
     pub is_due: Cell<bool>,
+    /// Messages were handed to it that no tick has sent yet.
+    pub has_mail: Cell<bool>,
     /// In the flusher's list of those that wait for the log.
     pub is_held: Cell<bool>,
     /// The socket took less than it was offered: the task waits until it takes more.
@@ -59,6 +61,7 @@ impl Line {
             write,
             client,
             is_due: Cell::new(false),
+            has_mail: Cell::new(false),
             is_held: Cell::new(false),
             is_full: Cell::new(false),
             closing: Cell::new(false),

@@ -43,8 +43,10 @@ const SWEPT_AT_ONCE: usize = 512;
 /// New connections that are begun before others get their turn.
 const BEGUN_AT_ONCE: usize = 16;
 
-/// Subscribers that are handed a message in one tick.
-const DELIVERIES_PER_TICK: usize = 500;
+/// Messages that are put into subscribers' outboxes in one tick.
+const DELIVERIES_PER_TICK: usize = 8192;
+/// Subscribers to whom a tick sends what is in their outboxes. For the others more gathers meanwhile.
+const MAILED_PER_TICK: usize = 256;
 /// Longest that messages wait for a busy worker.
 const REST_MAX: Duration = Duration::from_millis(2);
 
@@ -78,6 +80,8 @@ pub struct Worker {
     /// Every connection, for the sweep of time-outs and limits.
     pub lines: RefCell<Vec<std::rc::Weak<Line>>>,
     pub subscribers: RefCell<Subscribers>,
+    /// Connections with messages to send, longest first.
+    mailed: RefCell<VecDeque<Rc<Line>>>,
     /// There are deliveries left for another tick.
     carry_on: Notify,
     /// When the last deliveries ended, and how long they took.
@@ -129,6 +133,7 @@ impl Worker {
             lately: Cell::new(0),
             lines: RefCell::default(),
             subscribers: RefCell::default(),
+            mailed: RefCell::default(),
             carry_on: Notify::new(),
             delivered: Cell::default(),
             has_delivered: Cell::default(),
@@ -148,11 +153,23 @@ impl Worker {
         self.bell.ring();
     }
 
-    /// Hands out what was published, to at most `count` subscribers.
-    pub fn deliver(&self, count: usize) {
+    /// Puts all that was published into the outboxes of subscribers, who get it with the ticks that come.
+    pub fn deliver(&self) {
+        self.hand_out(usize::MAX);
+        if !self.mailed.borrow().is_empty() {
+            self.bell.ring();
+        }
+    }
+
+    fn hand_out(&self, count: usize) {
         let mut subscribers = self.subscribers.borrow_mut();
         subscribers.collect(&self.server.channels, self.number);
-        subscribers.deliver(&self.server, count, &mut |line| self.due(line, false));
+        let mut mailed = self.mailed.borrow_mut();
+        subscribers.deliver(&self.server, count, &mut |line| {
+            if !line.has_mail.replace(true) {
+                mailed.push_back(line.clone());
+            }
+        });
         if !subscribers.is_idle() {
             self.carry_on.notify_one();
         }
@@ -161,7 +178,8 @@ impl Worker {
     /// The deliveries of a tick. They take at most about half of a busy worker's time: meanwhile more messages gather for each
     /// subscriber, and others are served.
     fn deliver_in_turn(&self) {
-        if self.subscribers.borrow().is_idle() && !self.server.channels.has_mail(self.number) {
+        let is_done = self.subscribers.borrow().is_idle() && self.mailed.borrow().is_empty();
+        if is_done && !self.server.channels.has_mail(self.number) {
             return;
         }
         let now = self.server.clock.monotonic();
@@ -170,7 +188,7 @@ impl Worker {
         if is_busy && now.saturating_sub(end) < took.min(REST_MAX) {
             return self.carry_on.notify_one();
         }
-        self.deliver(DELIVERIES_PER_TICK);
+        self.hand_out(DELIVERIES_PER_TICK);
         self.has_delivered.set(Some(now));
     }
 
@@ -263,6 +281,24 @@ impl Worker {
         }
     }
 
+    /// Adds those to whom messages are sent in this tick.
+    fn take_mailed(&self, due: &mut Vec<Rc<Line>>) {
+        let mut mailed = self.mailed.borrow_mut();
+        if self.has_delivered.get().is_none() {
+            return;
+        }
+        let count = mailed.len().min(MAILED_PER_TICK);
+        for line in mailed.drain(..count) {
+            line.has_mail.set(false);
+            if !line.is_due.replace(true) {
+                due.push(line);
+            }
+        }
+        if !mailed.is_empty() {
+            self.carry_on.notify_one();
+        }
+    }
+
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
         self.deliver_in_turn();
@@ -273,6 +309,7 @@ impl Worker {
         drop(transaction);
         let mut due = std::mem::take(&mut *self.due.borrow_mut());
         self.lately.set(due.len());
+        self.take_mailed(&mut due);
         let Some(store) = self.server.store.get() else {
             for line in due.drain(..) {
                 line.is_due.set(false);
@@ -450,8 +487,11 @@ pub fn spawn(
             meanwhile::set(None);
             // Shutdown: the log is synced by now, so every reply may leave.
             worker.bell.silence();
-            worker.deliver(usize::MAX);
+            worker.deliver();
             worker.flush();
+            while !worker.mailed.borrow().is_empty() {
+                worker.flush();
+            }
         });
     })
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Scripts beside redis-server: EVALSHA of what limiters and locks run on. Prints markdown for docs/performance.md.
 
-    tests/bench/scripts.py                        all rows (about a minute)
+    cargo bench --bench transactions --no-run && tests/bench/scripts.py        all rows (about a minute)
     tests/bench/scripts.py --row limiter --rounds 3
 
 Options and method are those of compare.py.
 """
 
 import argparse
+import glob
 import os
 import shutil
 import subprocess
@@ -87,7 +88,28 @@ def empty(report):
     report.load("empty", "a script that does nothing (no bar of its own)", evalsha(EMPTY, ["k"]), 0, 9)
 
 
-ROWS = {"limiter": limiter, "delete": delete, "lock": lock, "empty": empty}
+def transactions(report):
+    pattern = os.path.join(compare.ROOT, "target/release/deps/transactions-*[0-9a-f]")
+    load = max(glob.glob(pattern), key=os.path.getmtime)
+
+    def run(kind):
+        with compare.Server(kind, "always") as server:
+            before = server.cpu_s()
+            words = [load, str(server.port), "50", str(compare.OPTIONS.seconds)]
+            rate = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+            return {"tx_s": rate, "cpu_us": (server.cpu_s() - before) / (rate * compare.OPTIONS.seconds) * 1e6}
+
+    both = compare.in_turn(run)
+    redis, duramen = both["redis"], both["duramen"]
+    ratio = duramen["tx_s"] / redis["tx_s"]
+    report.other(
+        "transactions", "MULTI, 5 SETs, EXEC, always, 50 connections: transactions/s, CPU us each",
+        f"{redis['tx_s']:,.0f}, {redis['cpu_us']:.0f} us", f"{duramen['tx_s']:,.0f}, {duramen['cpu_us']:.0f} us",
+        f"{ratio:.2f}x (>= 1.3)", ratio >= 1.3, both,
+    )
+
+
+ROWS = {"transactions": transactions, "limiter": limiter, "delete": delete, "lock": lock, "empty": empty}
 
 
 def main():
