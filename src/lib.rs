@@ -70,6 +70,7 @@ pub fn registry() -> command::registry::Registry {
         admin::snapshots::COMMANDS,
         engine::transactions::COMMANDS,
         scripting::COMMANDS,
+        scripting::FUNCTION_COMMANDS,
         scripting::SCRIPT_COMMANDS,
         types::bitmap::commands::COMMANDS,
         types::geo::commands::COMMANDS,

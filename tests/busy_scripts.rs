@@ -142,3 +142,39 @@ fn what_has_written_cannot_be_killed_but_the_server_can_be_ended() {
         );
     }
 }
+
+/// Functions have a KILL of their own, and are there again afterwards.
+#[test]
+fn a_busy_function_is_told_of_and_can_be_killed() {
+    const BUSY: &str =
+        "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+    const CODE: &str = "#!lua name=loops\nredis.register_function('loop', function()\n while true do end end)
+        redis.register_function('wait', function(k, a) redis.call('set', k[1], a[1]) while true do end end)
+        redis.register_function('one', function() return 1 end)";
+    for workers in [1, 3] {
+        let server = server(workers);
+        let (mut runner, mut other) = (server.client(), server.client());
+        assert_eq!(runner.call(["FUNCTION", "LOAD", CODE]).unwrap(), Value::bulk("loops"));
+        runner.queue(["FCALL", "loop", "1", "k", "word"]);
+        runner.flush().expect("the server lives");
+        let began = Instant::now();
+        while !matches!(other.call(["PING"]).unwrap(), Value::Error(text) if text == BUSY.as_bytes()) {
+            assert!(began.elapsed() < PATIENCE, "never busy");
+        }
+        assert_eq!(error(&other.call(["SCRIPT", "KILL"]).unwrap()), BUSY);
+        assert_eq!(error(&other.call(["FUNCTION", "LIST"]).unwrap()), BUSY);
+        let Value::Array(stats) = other.call(["FUNCTION", "STATS"]).unwrap() else { panic!("no array") };
+        let Value::Array(running) = &stats[1] else { panic!("{stats:?}") };
+        let command = ["FCALL", "loop", "1", "k", "word"].map(Value::bulk).to_vec();
+        let expected = ["name", "loop", "command"].map(Value::bulk);
+        assert_eq!((&running[..3], &running[3]), (&expected[..], &Value::Array(command)));
+        assert_eq!(other.call(["FUNCTION", "KILL"]).unwrap(), Value::ok());
+        let told = error(&runner.receive().unwrap());
+        let expected = "ERR Script killed by user with SCRIPT KILL... script: loop, on @user_function:3.";
+        assert_eq!(told, expected);
+        for client in [&mut runner, &mut other] {
+            assert_eq!(client.call(["FCALL", "one", "0"]).unwrap(), Value::Integer(1));
+        }
+        assert!(error(&other.call(["FUNCTION", "KILL"]).unwrap()).starts_with("NOTBUSY"));
+    }
+}

@@ -52,6 +52,14 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
+/// The code of a library with one function.
+fn library(number: i64, text: &str) -> String {
+    let name = format!("#!lua name=l{number}\n");
+    name + &format!(
+        "redis.register_function('f{number}', function(k, a) redis.call('set', k[1], a[1]) return '{text}' end)"
+    )
+}
+
 fn command() -> impl Strategy<Value = Vec<String>> {
     let words = |line: &'static str, key: String, other: String, value: String, number: i64| -> Vec<String> {
         line.split(' ')
@@ -60,6 +68,9 @@ fn command() -> impl Strategy<Value = Vec<String>> {
                 "O" => other.clone(),
                 "V" => value.clone(),
                 "N" => number.to_string(),
+                "CODE" => library(number % 3, &value),
+                "L" => format!("l{}", number % 3),
+                "F" => format!("f{}", number % 3),
                 word => word.to_owned(),
             })
             .collect()
@@ -166,6 +177,12 @@ fn command() -> impl Strategy<Value = Vec<String>> {
         "XAUTOCLAIM K g d 0 0 COUNT 2",
         "XAUTOCLAIM K g c N 0 JUSTID",
         "XINFO STREAM K FULL",
+        "FUNCTION LOAD CODE",
+        "FUNCTION LOAD REPLACE CODE",
+        "FUNCTION DELETE L",
+        "FUNCTION FLUSH",
+        "FCALL F 1 K V",
+        "FCALL F 1 K N",
     ]);
     (lines, key(), key(), value(), 0i64..100)
         .prop_map(move |(line, key, other, value, number)| words(line, key, other, value, number))
@@ -488,6 +505,79 @@ fn a_script_is_whole_or_absent_at_every_crash_point() {
                 found == after || (!durable && found == before),
                 "after {mutations} disk operations: {found:?}"
             );
+        }
+    }
+}
+
+/// What libraries of functions say when they are called, and whether keys are as they should be.
+fn said(rig: &mut Rig) -> String {
+    ["FCALL f0 1 k v", "FCALL f1 1 k v", "FCALL f2 1 k v"].map(|line| rig.run(line)).concat()
+}
+
+/// A library that was loaded, replaced or deleted is what it was before or after that, wherever the power fails.
+#[test]
+fn libraries_of_functions_are_whole_or_absent_at_every_crash_point() {
+    let before = "$3\r\nold\r\n-ERR Function not found\r\n$4\r\ngone\r\n";
+    let after = "$3\r\nnew\r\n$5\r\nadded\r\n-ERR Function not found\r\n";
+    let mut seen = [false; 2];
+    for mutations in 0..40 {
+        let mut history = History::new(Policy::Always);
+        for (number, text) in [(0, "old"), (2, "gone")] {
+            history.rig.call(0, &[b"FUNCTION", b"LOAD", library(number, text).as_bytes()]);
+        }
+        assert_eq!(said(&mut history.rig), before);
+        history.rig.settle();
+        history.disk.crash_after(mutations);
+        history.rig.run("MULTI");
+        history.rig.call(0, &[b"FUNCTION", b"LOAD", b"REPLACE", library(0, "new").as_bytes()]);
+        history.rig.call(0, &[b"FUNCTION", b"LOAD", library(1, "added").as_bytes()]);
+        history.rig.run("FUNCTION DELETE l2");
+        history.rig.run("EXEC");
+        for _ in 0..20 {
+            history.log().step();
+        }
+        let durable = history.log().durable_lsn() == history.log().append_lsn();
+        for seed in 0..6 {
+            let disk = history.disk.crash(seed, CrashStyle::RandomWithGarbage);
+            let mut rig =
+                Rig::open(Arc::new(disk), history.clock.clone(), options(Policy::Always)).expect("it opens");
+            let found = said(&mut rig);
+            seen[usize::from(found == after)] = true;
+            assert!(found == after || (!durable && found == before), "after {mutations}: {found:?}");
+        }
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+/// FLUSHALL leaves libraries alone, and a compaction takes them along, even one that the power cuts short.
+#[test]
+fn libraries_of_functions_outlive_flushes_compaction_and_restarts() {
+    let expected = "$3\r\nnew\r\n-ERR Function not found\r\n-ERR Function not found\r\n";
+    for mutations in 0..50 {
+        let mut history = History::new(Policy::Always);
+        for round in 0..3 {
+            for (number, text) in [(0, "old"), (1, "gone"), (0, "new")] {
+                let code = library(number, text);
+                history.rig.call(0, &[b"FUNCTION", b"LOAD", b"REPLACE", code.as_bytes()]);
+            }
+            history.rig.run("FUNCTION DELETE l1");
+            history.rig.run(&format!("SET key:{round} v"));
+            history.rig.run("SWAPDB 0 1");
+            history.rig.run("FLUSHALL");
+            assert_eq!(history.rig.run("DBSIZE") + &history.rig.run("KEYS *"), ":0\r\n*0\r\n");
+            history.log().seal();
+            while history.log().step() {}
+            if round == 2 {
+                history.disk.crash_after(mutations);
+            }
+            let compacted = history.compact_all(1 << 20);
+            assert!(round == 2 || compacted.is_ok());
+        }
+        for seed in 0..3 {
+            let disk = Arc::new(history.disk.crash(seed, CrashStyle::RandomWithGarbage));
+            let mut rig = Rig::open(disk, history.clock.clone(), options(Policy::Always)).expect("it opens");
+            assert_eq!(rig.run("DBSIZE"), ":0\r\n");
+            assert_eq!(said(&mut rig), expected, "after {mutations} disk operations");
         }
     }
 }

@@ -91,9 +91,13 @@ pub fn section(ctx: &Ctx<'_>, lines: &mut Lines) {
     sizes("used_memory_scripts", 0);
     sizes("maxmemory", limit);
     lines.add("maxmemory_policy", MaxmemoryPolicy::name(server.config.maxmemory_policy()));
-    lines.add_all(
-        ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"].map(|name| (name, 0)),
-    );
+    let (scripts, _) = server.scripts.figures();
+    let libraries = server.libraries.get();
+    lines.add_all([
+        ("number_of_cached_scripts", scripts),
+        ("number_of_functions", libraries.as_ref().map_or(0, |known| known.functions())),
+        ("number_of_libraries", libraries.as_ref().map_or(0, |known| known.len())),
+    ]);
     lines.add("mem_fragmentation_ratio", ratio(memory.rss, used));
     lines.add("mem_fragmentation_bytes", memory.rss as i64 - used as i64);
     lines.add("mem_not_counted_for_evict", command_memory::not_counted(server));

@@ -22,7 +22,7 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::eviction::Pool;
 use crate::keyspace::gate::GateTable;
 use crate::keyspace::hash::KeyRef;
-use crate::keyspace::op::{Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
+use crate::keyspace::op::{LIBRARIES, Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
 use crate::keyspace::table::Position;
 use crate::keyspace::value::Value;
@@ -483,6 +483,25 @@ impl<'a> Ctx<'a> {
             self.touched(db, space, &to, &op);
         }
         Ok(())
+    }
+
+    /// Carries out an op on the code of a library of functions and adds it to the record.
+    pub fn apply_library(&mut self, name: &[u8], op: Op<'_>) -> Result<(), CommandError> {
+        let place = self.keyspace().key(name);
+        self.held.apply(LIBRARIES, &place, &op).map_err(|misfit| {
+            tracing::error!("{misfit}: an op on a library does not fit");
+            CommandError::new("ERR internal error: the change was not made")
+        })?;
+        encode_key_op(&mut self.transaction.body, LIBRARIES, name, &op);
+        self.transaction.cells.push(GateTable::cell(LIBRARIES, &place));
+        self.transaction.changes += 1;
+        Ok(())
+    }
+
+    /// The reply must wait for the last change of a library.
+    pub fn depend_on_library(&mut self, name: &[u8]) {
+        let cell = GateTable::cell(LIBRARIES, &self.keyspace().key(name));
+        self.raise_gate(self.keyspace().gate.get(cell));
     }
 
     /// A key that was taken for absent is about to be made anew: what is left of the old one must not show through.

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod context;
 pub mod events;
 pub mod keys;
+pub mod libraries;
 pub mod many_keys;
 pub mod memory;
 pub mod options;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -125,6 +126,15 @@ struct Known {
     bytes: usize,
 }
 
+/// What FUNCTION STATS tells of a function that runs for too long.
+#[derive(Debug, Clone)]
+pub struct BusyFunction {
+    pub name: String,
+    pub command: Vec<Vec<u8>>,
+    /// By the monotonic clock.
+    pub started: Duration,
+}
+
 #[derive(Default)]
 pub struct Scripts {
     known: Mutex<Known>,
@@ -132,6 +142,8 @@ pub struct Scripts {
     state: AtomicU8,
     /// It is a function.
     is_function: AtomicBool,
+    /// The function that runs for too long.
+    busy: Mutex<Option<BusyFunction>>,
 }
 
 impl Scripts {
@@ -178,7 +190,21 @@ impl Scripts {
     }
 
     pub fn end(&self) {
-        self.state.store(0, SeqCst);
+        if self.state.swap(0, SeqCst) & BUSY != 0 {
+            *self.busy.lock() = None;
+        }
+    }
+
+    pub fn note_busy_function(&self, function: BusyFunction) {
+        *self.busy.lock() = Some(function);
+    }
+
+    /// The function that runs for too long, if one does. An error if it is a script.
+    pub fn busy_function(&self) -> Result<Option<BusyFunction>, CommandError> {
+        if self.is_busy() && !self.is_function.load(Relaxed) {
+            return Err(self.busy_error());
+        }
+        Ok(self.busy.lock().clone())
     }
 
     pub fn is_running(&self) -> bool {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::backups::Backups;
 use super::channels::Channels;
 use super::clients::Clients;
+use super::libraries::KnownLibraries;
 use super::memory::Memory;
 use super::registry::Registry;
 use super::scripts::Scripts;
@@ -68,6 +69,7 @@ pub struct Server {
     pub stats: Stats,
     pub slowlog: SlowLog,
     pub scripts: Scripts,
+    pub libraries: KnownLibraries,
     pub store: OnceLock<Store>,
     pub loading: Loading,
     /// Forty hexadecimal digits, new at every start.
@@ -107,6 +109,7 @@ impl Server {
             stats: Stats::new(registry.all().len()),
             slowlog: SlowLog::default(),
             scripts: Scripts::default(),
+            libraries: KnownLibraries::default(),
             registry,
             clients: Clients::default(),
             channels: Channels::default(),

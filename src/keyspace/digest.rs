@@ -13,7 +13,7 @@ use std::fmt::{self, Write};
 
 use super::entry::Entry;
 use super::hash::SLOTS;
-use super::op::{Op, encode_bare, encode_key_op};
+use super::op::{LIBRARIES, Op, encode_bare, encode_key_op};
 use super::stripe::{Stripe, stripe_of};
 use super::value::Value;
 use super::waiters::StripeSet;
@@ -126,12 +126,14 @@ pub fn of_key(db: u32, entry: &Entry) -> Digest {
     Digest::of(entry.key()).then_number(u64::from(db)).then(&of_value(entry).to_bytes())
 }
 
-/// Visits the keys of a slot in all databases; its stripe is held.
+/// Visits the keys of a slot in all databases, and the libraries of functions as keys of database [`LIBRARIES`]; its stripe is held.
 pub fn each_in_slot(keyspace: &Keyspace, stripe: &Stripe, slot: u16, visit: &mut dyn FnMut(u32, &Entry)) {
     for db in 0..keyspace.databases() {
         let table = stripe.part(keyspace.space(db)).and_then(|part| part.slot(slot));
         table.into_iter().flat_map(|table| table.iter()).for_each(|entry| visit(db, entry));
     }
+    let libraries = stripe.part(LIBRARIES).and_then(|part| part.slot(slot));
+    libraries.into_iter().flat_map(|table| table.iter()).for_each(|entry| visit(LIBRARIES, entry));
 }
 
 /// Of all keys of a slot; its stripe is held.
@@ -168,8 +170,8 @@ fn describe_set(set: &Set, ops: &mut Vec<u8>) {
 pub fn describe(keyspace: &Keyspace) -> String {
     let held = keyspace.lock(StripeSet::ALL);
     let mut text = String::new();
-    for db in 0..keyspace.databases() {
-        let space = keyspace.space(db);
+    let databases = (0..keyspace.databases()).map(|db| (db, keyspace.space(db)));
+    for (db, space) in databases.chain([(LIBRARIES, LIBRARIES)]) {
         let mut lines = BTreeMap::new();
         let parts = held.shelves().filter_map(|shelf| shelf.stripe.part(space));
         for entry in parts.flat_map(|part| part.iter()) {

@@ -25,6 +25,10 @@ use super::value::Kind;
 /// Names a keyspace for as long as its keys live: FLUSHDB gives a database a new one, SWAPDB exchanges two.
 pub type SpaceId = u32;
 
+/// The keyspace of the libraries of functions: a string each, the name its key, the code its value. It belongs to no database, so no
+/// command on keys comes to it and none empties it, and it never retires.
+pub const LIBRARIES: SpaceId = SpaceId::MAX;
+
 /// An effect on one key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op<'a> {

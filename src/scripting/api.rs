@@ -11,7 +11,7 @@ use crate::engine::dispatch;
 use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol};
 
-use super::{call, interpreter, libraries, raised, raw, running};
+use super::{call, interpreter, libraries, library, raised, raw, running};
 
 /// Redis' log levels.
 const LEVELS: [(&str, i64); 4] =
@@ -36,6 +36,7 @@ pub fn host(lua: &Lua) -> mlua::Result<Table> {
     let host = lua.create_table()?;
     host.set("raised", lua.create_function(raised::show)?)?;
     host.set("loadstring", lua.create_function(loadstring)?)?;
+    host.set("register_function", lua.create_function(library::register)?)?;
     host.set("clock", lua.create_function(|_, ()| Ok(clock()))?)?;
     let redis = lua.create_table()?;
     for (name, value) in LEVELS.into_iter().chain(REPLICATION) {

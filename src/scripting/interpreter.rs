@@ -48,6 +48,10 @@ pub struct Interpreter {
     /// Where KEYS and ARGV are.
     pub globals: Place,
     compiled: RefCell<HashMap<Sha, Place>>,
+    /// Makes an environment, and what opens it once the library is loaded.
+    new_library: Function,
+    /// The functions of the libraries that are loaded here, by the libraries' ids and their names.
+    libraries: RefCell<HashMap<u64, HashMap<String, Place>>>,
     buffers: RefCell<Buffers>,
     memory_limit: usize,
 }
@@ -88,7 +92,8 @@ impl Interpreter {
         let lua = unsafe { Lua::unsafe_new_with(libraries, options) };
         let host = api::host(&lua)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").set_mode(ChunkMode::Text);
-        let (environment, handler, globals): (Table, Function, Table) = prelude.call(host)?;
+        let (environment, handler, globals, new_library): (Table, Function, Table, Function) =
+            prelude.call(host)?;
         lua.set_globals(environment.clone())?;
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(HOOK_EVERY), |lua, _| {
             watch::step(lua)?;
@@ -107,6 +112,8 @@ impl Interpreter {
             handler: keep(&lua, handler)?,
             globals: keep(&lua, globals)?,
             compiled: RefCell::default(),
+            new_library,
+            libraries: RefCell::default(),
             buffers: RefCell::default(),
             memory_limit,
             lua,
@@ -126,25 +133,62 @@ impl Interpreter {
         if self.compiled.borrow().len() >= COMPILED_MAX {
             self.forget_compiled();
         }
-        let place = self.define(script.body(), "@user_script");
+        let place = self.define(script.body(), "@user_script", &self.environment);
         let place = place
             .map_err(|e| CommandError::owned(format!("ERR Error compiling script (new function): {e}")))?;
         self.compiled.borrow_mut().insert(script.sha, place);
         Ok(place)
     }
 
-    fn define(&self, source: &[u8], name: &str) -> Result<Place, String> {
+    /// The function of a chunk with its globals.
+    pub fn define(&self, source: &[u8], name: &str, globals: &Table) -> Result<Place, String> {
         let function = self.parse(source, name)?;
-        let defined =
-            function.set_environment(self.environment.clone()).and_then(|_| keep(&self.lua, function));
+        let defined = function.set_environment(globals.clone()).and_then(|_| keep(&self.lua, function));
         defined.map_err(|e| e.to_string())
     }
 
     fn forget_compiled(&self) {
-        for (_, place) in self.compiled.borrow_mut().drain() {
-            // SAFETY: it was kept there, and nobody else knows the place; letting go of one raises nothing.
-            unsafe { ffi::luaL_unref(self.state, ffi::LUA_REGISTRYINDEX, place.0) };
-        }
+        self.compiled.borrow_mut().drain().for_each(|(_, place)| self.let_go(place));
+    }
+
+    pub fn keep(&self, function: Function) -> mlua::Result<Place> {
+        keep(&self.lua, function)
+    }
+
+    /// Nobody may know the place any more.
+    pub fn let_go(&self, place: Place) {
+        // SAFETY: it was kept there; letting go of one raises nothing.
+        unsafe { ffi::luaL_unref(self.state, ffi::LUA_REGISTRYINDEX, place.0) };
+    }
+
+    /// The globals of a library while it is loaded, and what gives it those of its functions.
+    pub fn library_environment(&self) -> mlua::Result<(Table, Function)> {
+        self.new_library.call(())
+    }
+
+    /// A function of a library; `None` if the library is not loaded here.
+    pub fn function(&self, library: u64, name: &str) -> Option<Place> {
+        self.libraries.borrow().get(&library)?.get(name).copied()
+    }
+
+    pub fn note_library(&self, id: u64, functions: HashMap<String, Place>) {
+        self.libraries.borrow_mut().insert(id, functions);
+    }
+
+    /// Libraries that are loaded here.
+    pub fn libraries(&self) -> usize {
+        self.libraries.borrow().len()
+    }
+
+    /// Lets libraries go that are not wanted any more.
+    pub fn keep_libraries(&self, is_wanted: &dyn Fn(u64) -> bool) {
+        self.libraries.borrow_mut().retain(|id, functions| {
+            let stays = is_wanted(*id);
+            if !stays {
+                functions.values().for_each(|place| self.let_go(*place));
+            }
+            stays
+        });
     }
 
     pub fn take_buffers(&self) -> Buffers {
@@ -161,6 +205,7 @@ impl Interpreter {
     pub fn make_room(&self) {
         if self.lua.used_memory() > self.memory_limit / 2 {
             self.forget_compiled();
+            self.keep_libraries(&|_| false);
             if let Err(error) = self.lua.gc_collect() {
                 tracing::warn!("what scripts have left was not collected: {error}");
                 forget();

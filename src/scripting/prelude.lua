@@ -1,5 +1,5 @@
 -- What scripts see. Called once for each interpreter, with the host's functions; returns the environment of scripts, the handler of
--- their errors, and the table behind the environment, where KEYS and ARGV are put.
+-- their errors, the table behind the environment, where KEYS and ARGV are put, and what makes an environment for a library of functions.
 --
 -- Tables that scripts share are shown to them through empty ones, so that they cannot be changed: the shared table is found by
 -- __index, and writing is refused by __newindex. What goes around metatables (rawset, table.insert) knows the empty tables and refuses.
@@ -200,13 +200,43 @@ end
 local strings = getmetatable('')
 strings.__metatable = view({ __index = globals.string })
 
-setmetatable(globals, {
+local strict = {
     __index = function(_, name)
         error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
     end,
-})
+}
+local of_functions = {}
+for name, value in pairs(globals) do
+    of_functions[name] = value
+end
+of_functions.__redis__err__handler = nil
+setmetatable(of_functions, strict)
+of_functions._G = view(of_functions)
+setmetatable(globals, strict)
 local environment = view(globals)
 globals._G = environment
 shown.metatable = view({})
 
-return environment, handler, globals
+-- Libraries of functions ----------------------------------------------------------------------------------------------------
+
+local while_loading = {}
+for name, value in pairs(redis) do
+    if find(name, '^LOG_') or find(name, '^REDIS_VERSION') then
+        while_loading[name] = value
+    end
+end
+while_loading.log = redis.log
+while_loading.register_function = host.register_function
+setmetatable(while_loading, strict)
+local globals_while_loading = setmetatable({ redis = view(while_loading) }, strict)
+
+-- While a library is loaded it sees what registers functions and little else; once it is opened, its functions see what scripts see.
+local function library()
+    local meta = { __index = globals_while_loading, __newindex = refuse, __metatable = false, __view = true }
+    local function open()
+        meta.__index = of_functions
+    end
+    return setmetatable({}, meta), open
+end
+
+return environment, handler, globals, library

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use crate::command::Ctx;
+use crate::command::{Args, Ctx};
 use crate::resp::{OwnedArgs, Protocol};
 
 /// What a running script has.
@@ -23,6 +23,8 @@ pub struct Running<'r, 'c> {
     /// The line at which it was killed.
     pub killed_at: Option<usize>,
     pub started: Duration,
+    /// Of a function: its name, and the request that called it.
+    pub function: Option<(&'r str, Args<'r>)>,
     /// Reused from call to call.
     pub args: OwnedArgs,
     pub reply: Vec<u8>,

@@ -4,9 +4,10 @@ use std::cell::Cell;
 
 use mlua::{HookTriggers, Lua};
 
+use crate::command::scripts::BusyFunction;
 use crate::keyspace::meanwhile;
 
-use super::{interpreter, running};
+use super::{interpreter, library, raised, running};
 
 pub const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 
@@ -32,6 +33,9 @@ pub fn call() -> bool {
 
 /// From time to time while a script runs: it is ended if somebody has killed it.
 pub fn step(lua: &Lua) -> mlua::Result<()> {
+    if library::is_late() {
+        return Err(raised::reply(&library::TIMEOUT));
+    }
     if !is_to_end(lua) {
         return Ok(());
     }
@@ -45,6 +49,13 @@ fn is_to_end(lua: &Lua) -> bool {
         let limit_ms = running.ctx.server.config.busy_reply_threshold();
         let is_late = limit_ms > 0 && running.elapsed().as_millis() >= limit_ms as u128;
         if is_late && running.ctx.server.scripts.note_busy() {
+            if let Some((name, args)) = running.function {
+                running.ctx.server.scripts.note_busy_function(BusyFunction {
+                    name: name.to_owned(),
+                    command: args.iter().map(<[u8]>::to_vec).collect(),
+                    started: running.started,
+                });
+            }
             tracing::warn!(
                 "a script has been running for {limit_ms} ms: others are told that the server is busy"
             );
@@ -68,7 +79,10 @@ fn is_to_end(lua: &Lua) -> bool {
 fn line(lua: &Lua) -> usize {
     let line = |level| {
         lua.inspect_stack(level, |frame| {
-            let is_script = frame.source().short_src.is_some_and(|source| source == "user_script");
+            let is_script = frame
+                .source()
+                .short_src
+                .is_some_and(|source| source == "user_script" || source == "user_function");
             is_script.then(|| frame.current_line()).flatten()
         })
     };

@@ -287,6 +287,7 @@ async fn load(
     store.log.subscribe(Box::new(move |moved| bells.iter().for_each(|bell| bell.ring_from_log(moved))));
     let schedule = Schedule::new(server, &store);
     assert!(server.store.set(store).is_ok(), "the store is set once, here");
+    crate::scripting::load_libraries(server);
     let spawned = compactor::spawn(server.clone(), schedule);
     *compactor = Some(spawned.map_err(|e| format!("can't start the thread of compaction: {e}"))?);
     let io = server.store.get().map_or("", |store| store.log.info().io);

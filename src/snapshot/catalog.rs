@@ -14,7 +14,7 @@ use super::header::Kind;
 use crate::codec::{Cursor, Malformed};
 use crate::keyspace::DATABASES_MAX;
 use crate::keyspace::hash::SLOTS;
-use crate::keyspace::op::{SpaceId, SpaceOp};
+use crate::keyspace::op::{LIBRARIES, SpaceId, SpaceOp};
 use crate::log::Lsn;
 
 /// Tag of the manifest's section.
@@ -66,7 +66,7 @@ impl Catalog {
     }
 
     pub fn is_live(&self, space: SpaceId) -> bool {
-        self.spaces.contains(&space)
+        space == LIBRARIES || self.spaces.contains(&space)
     }
 
     /// An op on whole databases, as the keyspace carries it out.
@@ -152,6 +152,7 @@ mod tests {
         catalog.apply(&SpaceOp::Swap { a: 3, b: 0 }).unwrap();
         assert_eq!((catalog.spaces[0], catalog.spaces[3], catalog.next_space), (2000, 0, 2001));
         assert!(catalog.apply(&SpaceOp::Swap { a: 0, b: DATABASES_MAX }).is_err());
+        assert_eq!([0, 3, 2000, LIBRARIES].map(|space| catalog.is_live(space)), [true, false, true, true]);
         catalog.through = 77;
         catalog.next_file = 9;
         catalog.files.push(FileInfo {

@@ -10,7 +10,7 @@ use super::slot_rows::SlotRows;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::keyspace::hash::KeyRef;
-use crate::keyspace::op::{Op, SpaceId};
+use crate::keyspace::op::{LIBRARIES, Op, SpaceId};
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{Held, Keyspace, ReplayError};
@@ -71,7 +71,7 @@ fn load_range(
         Some(db) if db >= databases => {
             Err(StoreError::Refused(ReplayError::NoSuchDatabase(db as u32).to_string()))
         }
-        found => Ok(found.is_some()),
+        found => Ok(found.is_some() || space == LIBRARIES),
     };
     load_files(&mut files, &admit, &mut keyspace.lock(set))?;
     Ok(count)

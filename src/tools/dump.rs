@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::glob;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::op::{AnyOp, Op, Ops, SpaceId, SpaceOp};
+use crate::keyspace::op::{AnyOp, LIBRARIES, Op, Ops, SpaceId, SpaceOp};
 use crate::log::survey::{self, Found, Verdict};
 use crate::log::{Lsn, Recovered};
 use crate::snapshot::retained::Catalogs;
@@ -172,6 +172,9 @@ impl Dump<'_> {
 
     fn in_words(&self, op: &Result<AnyOp<'_>, Malformed>) -> (Option<u32>, Option<SpaceId>, Words) {
         match op {
+            Ok(AnyOp::Key { space: LIBRARIES, key, op }) => {
+                (None, Some(LIBRARIES), words::of_library_op(key, op))
+            }
             Ok(AnyOp::Key { space, key, op }) => {
                 (self.databases.of(*space), Some(*space), words::of_op(key, op))
             }
@@ -199,6 +202,16 @@ pub fn keys(
         (Verdict::CannotTell(error), _) => return Err(error),
         _ => return Ok((CANNOT_TELL, Some("there is no store here".to_owned()))),
     };
+    let all_databases = filter.wants_db(None);
+    load::each_library(&keyspace, &mut |library| {
+        let (name, value) = (library.key(), library.as_string().unwrap_or_default());
+        if !all_databases || !filter.wants_key(name) {
+            return Ok(());
+        }
+        let words = words::of_library_op(name, &Op::String(StringOp::Set { value, expire_at: None }));
+        let line = if json { library_json(name, &words).to_string() } else { words::line(&words) };
+        writeln!(out, "{line}").map_err(write_failed)
+    })?;
     // Where a server that has just been connected to begins.
     let mut selected = 0;
     load::each_key(&keyspace, &mut |db, entry| {
@@ -215,6 +228,11 @@ pub fn keys(
         commands(entry, &mut |words| writeln!(out, "{}", words::line(&words)).map_err(write_failed))
     })?;
     Ok((GOOD, loaded.fallback.map(|fallback| fallback.to_string())))
+}
+
+fn library_json(name: &[u8], words: &Words) -> Json {
+    let command = Json::list(words.iter().map(|word| Json::bytes(word)));
+    Json::Object(vec![("library", Json::bytes(name)), ("commands", Json::list([command]))])
 }
 
 fn key_json(db: u32, entry: &Entry) -> Json {

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
+use crate::keyspace::op::LIBRARIES;
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{DATABASES_MAX, Keyspace, entry::Entry};
 use crate::log::survey::{self, Verdict};
@@ -84,6 +85,13 @@ fn unfit(Failure { at, error }: &Failure, misfit: &mut Option<Lsn>) -> StoreErro
     *misfit = Some(offset);
     let reason = format!("the record that ends at LSN {offset} cannot be applied: {error}");
     StoreError::Corruption(Corruption { file: "log".into(), offset, reason })
+}
+
+/// Calls `visit` with every library of functions: its name is the key, its code the value.
+pub fn each_library<E>(keyspace: &Keyspace, visit: &mut dyn FnMut(&Entry) -> Result<(), E>) -> Result<(), E> {
+    let held = keyspace.lock(StripeSet::ALL);
+    let parts = held.shelves().filter_map(|shelf| shelf.stripe.part(LIBRARIES));
+    parts.flat_map(|part| part.iter()).try_for_each(visit)
 }
 
 /// Calls `visit` with every key and its database.

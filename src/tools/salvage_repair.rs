@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hash::KeyRef;
-use crate::keyspace::op::{SpaceId, encode_bare};
+use crate::keyspace::op::{LIBRARIES, SpaceId, encode_bare};
 use crate::keyspace::rebuild::ops_of;
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
@@ -186,7 +186,7 @@ impl Work<'_> {
         let set = stripes.fold(StripeSet::default(), |set, stripe| set.with(StripeSet::one(stripe)));
         let held = state.keyspace.lock(set);
         let mut rows: Vec<(KeyRef<'_>, SpaceId, &Entry)> = Vec::new();
-        for &space in &catalog.spaces {
+        for &space in catalog.spaces.iter().chain([&LIBRARIES]) {
             let entries =
                 held.shelves().filter_map(|shelf| shelf.stripe.part(space)).flat_map(|part| part.iter());
             rows.extend(entries.map(|entry| (KeyRef::new(entry.key(), self.manifest.seed.0), space, entry)));

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::keyspace::DATABASES_MAX;
-use crate::keyspace::op::{Op, SpaceId, SpaceOp};
+use crate::keyspace::op::{LIBRARIES, Op, SpaceId, SpaceOp};
 use crate::snapshot::catalog::Catalog;
 use crate::types::hash::value::HashOp;
 use crate::types::list::value::{ListOp, Side};
@@ -289,6 +289,16 @@ pub fn of_space_op(op: &SpaceOp) -> Words {
     }
 }
 
+/// What became of a library of functions.
+pub fn of_library_op(name: &[u8], op: &Op<'_>) -> Words {
+    let words: [&[u8]; 4] = match op {
+        Op::Delete => return [b"FUNCTION", &b"DELETE"[..], name].map(<[u8]>::to_vec).into(),
+        Op::String(StringOp::Set { value, .. }) => [b"FUNCTION", b"LOAD", b"REPLACE", value],
+        _ => return of_op(name, op),
+    };
+    words.map(<[u8]>::to_vec).into()
+}
+
 /// Which keyspace each database has, followed along the log.
 #[derive(Debug)]
 pub struct Databases(Vec<SpaceId>);
@@ -334,6 +344,7 @@ impl Databases {
 pub fn place(db: Option<u32>, space: Option<SpaceId>) -> String {
     match (db, space) {
         (Some(db), _) => format!("db{db}"),
+        (None, Some(LIBRARIES)) => "libraries".to_owned(),
         (None, Some(space)) => format!("retired:{space}"),
         (None, None) => "-".to_owned(),
     }
