@@ -113,7 +113,8 @@ fn add_prefixes(prefixes: &mut BTreeSet<Box<[u8]>>, new: &[&[u8]]) -> Result<(),
     let mut sorted: Vec<(&[u8], usize)> =
         new.iter().zip(0..).map(|(prefix, place)| (*prefix, place)).collect();
     sorted.sort_unstable();
-    if let Some([one, other]) = sorted.array_windows::<2>().find(|[one, other]| other.0.starts_with(one.0)) {
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[1].0.starts_with(pair[0].0)) {
+        let (one, other) = (pair[0], pair[1]);
         let (first, second) = if one.1 < other.1 { (one, other) } else { (other, one) };
         return Err(overlap(first.0, "another provided", second.0));
     }

@@ -95,7 +95,7 @@ impl Letter {
     fn len(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            Self::Notice(notice) => notice.len(),
+            Self::Notice(notice) => notice.heap_len(),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Notice {
     /// A RESP2 connection gets it like a message to a channel.
     pub fn encoded(&self, proto: Protocol) -> &Arc<[u8]> {
         self.encoded[usize::from(proto == Protocol::Resp3)].get_or_init(|| {
-            let mut bytes = Vec::with_capacity(self.len());
+            let mut bytes = Vec::with_capacity(self.heap_len());
             let mut reply = Reply::new(&mut bytes, proto);
             if let Told::RedirectBroken(id) = self.told {
                 reply.push(2);
@@ -97,7 +97,7 @@ impl Notice {
     }
 
     /// Bytes that it takes, about.
-    pub fn len(&self) -> usize {
+    pub fn heap_len(&self) -> usize {
         let keys = match &self.told {
             Told::Changed(keys) => keys.iter().map(|key| key.len() + 24).sum(),
             _ => 0,
@@ -105,6 +105,8 @@ impl Notice {
         200 + keys + 8 * self.receivers.len()
     }
 }
+
+type Keys<'a> = BTreeSet<&'a [u8]>;
 
 /// What a command's changes mean to those who track.
 #[derive(Default)]
@@ -377,7 +379,7 @@ impl Tracking {
         for (told, ids) in pending.told.drain(..) {
             table.address(server, told, ids.iter().copied(), out);
         }
-        let mut by_prefix: BTreeMap<&[u8], (BTreeSet<&[u8]>, &BTreeSet<u64>)> = BTreeMap::new();
+        let mut by_prefix: BTreeMap<&[u8], (Keys<'_>, &BTreeSet<u64>)> = BTreeMap::new();
         for (key, _) in &pending.written {
             for (prefix, ids) in table.prefixes_of(key) {
                 by_prefix.entry(prefix).or_insert_with(|| (BTreeSet::new(), ids)).0.insert(key);

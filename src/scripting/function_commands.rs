@@ -150,7 +150,7 @@ fn load(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
     }
     let old = library_set::known(ctx);
     let mut new = Libraries::clone(&old);
-    let library = add(ctx, &mut new, code, options.len() > 0)?;
+    let library = add(ctx, &mut new, code, !options.is_empty())?;
     library_set::replace(ctx, &old, new)?;
     reply.bulk_str(&library.name);
     Ok(())
