@@ -127,6 +127,12 @@ const COMMON: &[&str] = &[
     "CLIENT TRACKING ON BCAST PREFIX a PREFIX l NOLOOP",
     "CLIENT TRACKING ON REDIRECT 2",
     "CLIENT LSN",
+    "EVAL return{redis.call('set',KEYS[1],ARGV[1]),redis.pcall('incr',KEYS[1])} 1 a 5",
+    "EVAL redis.call('rpush',KEYS[1],ARGV[1])error('x') 1 list m1",
+    "EVAL_RO return#redis.call('keys','*') 0",
+    "FCALL f 1 a m1",
+    "SUBSCRIBE a",
+    "PUBLISH a m1",
 ];
 /// Sleeps, ends the process, or changes limits that all servers in this process share.
 const LEFT_OUT: &[&str] = &["debug", "shutdown"];

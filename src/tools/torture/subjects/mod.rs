@@ -6,6 +6,7 @@ mod counters;
 mod hashes;
 mod hyperloglogs;
 mod lists;
+mod scripts;
 mod sets;
 mod sorted_sets;
 mod streams;
@@ -110,6 +111,7 @@ subjects! {
     sorted_sets: SortedSets(sorted_sets::SortedSets), 4;
     hyperloglogs: HyperLogLogs(hyperloglogs::HyperLogLogs), 2;
     streams: Streams(streams::Streams), 6;
+    scripts: Scripts(scripts::Scripts), 3;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
