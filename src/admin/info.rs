@@ -169,13 +169,21 @@ fn loading(ctx: &Ctx<'_>, lines: &mut Lines) {
     let started_ms = loading.started_ms.load(Relaxed);
     let elapsed_s = ctx.server.clock.wall_ms().saturating_sub(started_ms) as f64 / 1000.0;
     let part = if total > 0 { done as f64 / total as f64 } else { 0.0 };
-    // As long again for each byte to come as for those that have; one second while nothing is known.
-    let eta_s = if part > 0.0 { (elapsed_s * (1.0 - part) / part).ceil() } else { 1.0 };
+    let eta_s = loading_eta_s(total, done, elapsed_s);
     lines.add("loading_start_time", started_ms / 1000);
     lines.add("loading_total_bytes", total);
     lines.add("loading_loaded_bytes", done);
     lines.add("loading_loaded_perc", format_args!("{:.2}", part * 100.0));
     lines.add("loading_eta_seconds", eta_s);
+}
+
+/// As long again for each byte to come as for those that have. The first moments tell nothing of that, and clients sleep for as long as
+/// they are told: until a second is over a rate that most disks reach is taken for granted.
+fn loading_eta_s(total: u64, done: u64, elapsed_s: f64) -> f64 {
+    const LIKELY_BYTES_PER_S: f64 = 100e6;
+    let left = total.saturating_sub(done) as f64;
+    let rate = if elapsed_s < 1.0 || done == 0 { LIKELY_BYTES_PER_S } else { done as f64 / elapsed_s };
+    if total == 0 { 1.0 } else { (left / rate).ceil() }
 }
 
 fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
@@ -461,4 +469,13 @@ fn recovery(store: &crate::command::server::Store, lines: &mut Lines) {
     lines.add("recovery_torn_bytes", torn.map_or(0, |torn| torn.bytes));
     let possibly_acknowledged = torn.is_some_and(|torn| torn.possibly_acknowledged);
     lines.add("recovery_torn_possibly_acknowledged", i32::from(possibly_acknowledged));
+}
+
+#[test]
+fn a_start_that_has_just_begun_is_not_said_to_take_long() {
+    assert_eq!(loading_eta_s(0, 0, 0.0), 1.0);
+    assert_eq!(loading_eta_s(1_000_000, 10, 0.005), 1.0);
+    assert_eq!(loading_eta_s(1_000_000_000, 0, 0.5), 10.0);
+    assert_eq!(loading_eta_s(1_000_000_000, 250_000_000, 5.0), 15.0);
+    assert_eq!(loading_eta_s(1_000_000, 1_000_000, 0.1), 0.0);
 }
