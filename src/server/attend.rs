@@ -5,7 +5,7 @@
 
 use crate::command::context::Transaction;
 use crate::engine::{Flow, execute};
-use crate::resp::{Parsed, Reply};
+use crate::resp::Parsed;
 
 use super::connection::{Connection, State};
 use super::outbox::Published;
@@ -50,11 +50,7 @@ impl Connection {
                 Ok(Parsed::Request) => self.execute_aside(transaction),
                 Ok(Parsed::Empty) => {}
                 Ok(Parsed::Incomplete) => break,
-                Err(error) => {
-                    let mut outbox = self.line.outbox.borrow_mut();
-                    Reply::new(&mut outbox.bytes, self.session.proto).error_bytes(&error.line());
-                    self.line.closing.set(true);
-                }
+                Err(error) => self.end_by_protocol_error(&error),
             }
             if self.session.close_after_reply {
                 self.line.closing.set(true);

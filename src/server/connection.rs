@@ -23,7 +23,7 @@ use crate::engine::dispatch::WaitDurable;
 use crate::engine::{Flow, execute, look_ahead, run, transactions};
 use crate::log::{LogState, Lsn};
 use crate::mutation::{Safeguard, is_off};
-use crate::resp::{Limits, Parsed, Parser, Reply};
+use crate::resp::{Limits, Parsed, Parser, ProtocolError, Reply};
 
 use super::client_memory;
 use super::line::{COUNTED_FROM, Line};
@@ -336,11 +336,7 @@ impl Connection {
                 Ok(Parsed::Empty) if is_off(Safeguard::EmptyGoesOn) => break,
                 Ok(Parsed::Empty) => {}
                 Ok(Parsed::Incomplete) => break,
-                Err(error) => {
-                    let mut outbox = self.line.outbox.borrow_mut();
-                    Reply::new(&mut outbox.bytes, self.session.proto).error_bytes(&error.line());
-                    self.line.closing.set(true);
-                }
+                Err(error) => self.end_by_protocol_error(&error),
             }
             if self.session.close_after_reply {
                 self.line.closing.set(true);
@@ -352,6 +348,13 @@ impl Connection {
         self.drop_executed();
         self.show_figures();
         self.worker.due(&self.line, appended);
+    }
+
+    /// A request that is none ends the connection, once it has been told why.
+    pub(super) fn end_by_protocol_error(&self, error: &ProtocolError) {
+        let mut outbox = self.line.outbox.borrow_mut();
+        Reply::new(&mut outbox.bytes, self.session.proto).error_bytes(&error.line());
+        self.line.closing.set(true);
     }
 
     /// What the configuration, which may have changed, and the state of the session allow.

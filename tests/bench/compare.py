@@ -14,6 +14,7 @@ The binary is target/release/duramen, or DURAMEN_BIN. Nothing here fails on a fi
 """
 
 import argparse
+import glob
 import json
 import os
 import platform
@@ -33,7 +34,7 @@ WORK = os.path.join(ROOT, "target", "bench")
 REDIS = "/usr/bin/redis-server"
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 READY_WITHIN_S = 600
-OPTIONS = None  # set by main
+OPTIONS = None  # set by main and run_rows
 
 
 def free_port():
@@ -428,6 +429,35 @@ ROWS = {
     "memory": row_memory,
     "recovery": row_recovery,
 }
+
+
+def run_rows(description, rows, numbers=None):
+    """The command line of a script whose rows, by name, are functions that add to a report."""
+    global OPTIONS
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", action="append", choices=rows, help="only these rows")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
+    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
+    for name, (value, text) in (numbers or {}).items():
+        parser.add_argument(name, type=int, default=value, help=text)
+    OPTIONS = parser.parse_args()
+    OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(ROOT, "target", "release", "duramen")
+    OPTIONS.duramen_args = []
+    shutil.rmtree(WORK, ignore_errors=True)
+    os.makedirs(WORK)
+    report = Report()
+    for name in OPTIONS.row or rows:
+        print(f"{name}:", file=sys.stderr, flush=True)
+        rows[name](report)
+    print(report.markdown())
+
+
+def load_program(name):
+    """The newest build of a load of tests/bench (`cargo bench --bench NAME --no-run`)."""
+    built = glob.glob(os.path.join(ROOT, f"target/release/deps/{name}-*[0-9a-f]"))
+    if not built:
+        sys.exit(f"first build the load: cargo bench --bench {name} --no-run")
+    return max(built, key=os.path.getmtime)
 
 
 def main():

@@ -7,19 +7,13 @@
 Options and method are those of compare.py; the load is tests/bench/publish.rs.
 """
 
-import argparse
-import glob
-import os
-import shutil
 import subprocess
-import sys
 
 import compare
 
 
 def published(server, *arguments):
-    pattern = os.path.join(compare.ROOT, "target/release/deps/publish-*[0-9a-f]")
-    load = max(glob.glob(pattern), key=os.path.getmtime)
+    load = compare.load_program("publish")
     words = [load, str(server.port), *map(str, arguments), str(compare.OPTIONS.seconds)]
     before = server.cpu_s()
     output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -57,22 +51,5 @@ def many(report):
 ROWS = {"hundred": hundred, "many": many}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", choices=ROWS, help="only these rows")
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
-    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
-    compare.OPTIONS = parser.parse_args()
-    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
-    compare.OPTIONS.duramen_args = []
-    shutil.rmtree(compare.WORK, ignore_errors=True)
-    os.makedirs(compare.WORK)
-    report = compare.Report()
-    for name in compare.OPTIONS.row or ROWS:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        ROWS[name](report)
-    print(report.markdown())
-
-
 if __name__ == "__main__":
-    main()
+    compare.run_rows(__doc__, ROWS)

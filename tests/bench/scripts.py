@@ -7,12 +7,7 @@
 Options and method are those of compare.py.
 """
 
-import argparse
-import glob
-import os
-import shutil
 import subprocess
-import sys
 
 import compare
 from compare import pipe, request
@@ -89,13 +84,12 @@ def empty(report):
 
 
 def transactions(report):
-    pattern = os.path.join(compare.ROOT, "target/release/deps/transactions-*[0-9a-f]")
-    load = max(glob.glob(pattern), key=os.path.getmtime)
+    program = compare.load_program("transactions")
 
     def run(kind):
         with compare.Server(kind, "always") as server:
             before = server.cpu_s()
-            words = [load, str(server.port), "50", str(compare.OPTIONS.seconds)]
+            words = [program, str(server.port), "50", str(compare.OPTIONS.seconds)]
             rate = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
             return {"tx_s": rate, "cpu_us": (server.cpu_s() - before) / (rate * compare.OPTIONS.seconds) * 1e6}
 
@@ -112,22 +106,5 @@ def transactions(report):
 ROWS = {"transactions": transactions, "limiter": limiter, "delete": delete, "lock": lock, "empty": empty}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", choices=ROWS, help="only these rows")
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
-    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
-    compare.OPTIONS = parser.parse_args()
-    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
-    compare.OPTIONS.duramen_args = []
-    shutil.rmtree(compare.WORK, ignore_errors=True)
-    os.makedirs(compare.WORK)
-    report = compare.Report()
-    for name in compare.OPTIONS.row or ROWS:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        ROWS[name](report)
-    print(report.markdown())
-
-
 if __name__ == "__main__":
-    main()
+    compare.run_rows(__doc__, ROWS)

@@ -7,10 +7,6 @@
 Options and method are those of compare.py; the queue's load is tests/bench/stream_group.rs.
 """
 
-import argparse
-import glob
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -53,7 +49,7 @@ def xadd(report):
 
 
 def queue(report):
-    load = max(glob.glob(os.path.join(compare.ROOT, "target/release/deps/stream_group-*[0-9a-f]")), key=os.path.getmtime)
+    load = compare.load_program("stream_group")
     for size in [32, 512]:
         def run(kind):
             with compare.Server(kind, "always") as server:
@@ -119,23 +115,5 @@ def ranges(report):
 ROWS = {"xadd": xadd, "queue": queue, "logged": logged, "memory": memory, "ranges": ranges}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", choices=ROWS, help="only these rows")
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
-    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
-    parser.add_argument("--entries", type=int, default=1_000_000, help="of the long stream (the bar is for 5000000)")
-    compare.OPTIONS = parser.parse_args()
-    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
-    compare.OPTIONS.duramen_args = []
-    shutil.rmtree(compare.WORK, ignore_errors=True)
-    os.makedirs(compare.WORK)
-    report = compare.Report()
-    for name in compare.OPTIONS.row or ROWS:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        ROWS[name](report)
-    print(report.markdown())
-
-
 if __name__ == "__main__":
-    main()
+    compare.run_rows(__doc__, ROWS, {"--entries": (1_000_000, "of the long stream (the bar is for 5000000)")})

@@ -8,11 +8,7 @@ Options and method are those of compare.py: servers in turn, redis-benchmark, me
 Loads run with 50 connections and pipeline 16 under `everysec`.
 """
 
-import argparse
-import os
 import random
-import shutil
-import subprocess
 import sys
 import time
 
@@ -105,25 +101,12 @@ def memory(report):
         print(f"  {work}: {grown}", file=sys.stderr, flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", action="append", choices=[*LOADS, "memory"], help="only these rows")
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each server per row")
-    parser.add_argument("--seconds", type=float, default=3, help="length of a measured run")
-    compare.OPTIONS = parser.parse_args()
-    compare.OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(compare.ROOT, "target", "release", "duramen")
-    compare.OPTIONS.duramen_args = []
-    shutil.rmtree(compare.WORK, ignore_errors=True)
-    os.makedirs(compare.WORK)
-    report = compare.Report()
-    for name in compare.OPTIONS.row or [*LOADS, "memory"]:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        if name == "memory":
-            memory(report)
-        for row in LOADS.get(name, []):
-            row(report)
-    print(report.markdown())
+def every(loads):
+    return lambda report: [load(report) for load in loads]
+
+
+ROWS = {**{name: every(loads) for name, loads in LOADS.items()}, "memory": memory}
 
 
 if __name__ == "__main__":
-    main()
+    compare.run_rows(__doc__, ROWS)
