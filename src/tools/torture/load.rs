@@ -106,9 +106,7 @@ impl Load {
             match self.client.recv() {
                 Err(_) => return Outcome::Broken,
                 Ok(reply) if reply == *expected => {}
-                Ok(Value::Error(text)) if REFUSALS.iter().any(|refusal| text.starts_with(refusal)) => {
-                    outcome = Outcome::Refused;
-                }
+                Ok(reply) if is_refusal(&reply) => outcome = Outcome::Refused,
                 // A transaction one of whose commands was refused.
                 Ok(Value::Error(text))
                     if text.starts_with("EXECABORT") && matches!(outcome, Outcome::Refused) => {}
@@ -121,9 +119,35 @@ impl Load {
     }
 }
 
+/// Whether nothing was done. Scripts in a transaction are carried out each with its own refusals: a server decides once for all of
+/// them, so one that did anything beside one that was refused is no refusal.
+fn is_refusal(reply: &Value) -> bool {
+    match reply {
+        Value::Error(text) => REFUSALS.iter().any(|refusal| text.starts_with(refusal)),
+        Value::Array(replies) => !replies.is_empty() && replies.iter().all(is_refusal),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_whole_or_none() {
+        let error = |text: &str| Value::Error(text.to_owned());
+        let full = || error("MISCONF No space left for the log");
+        assert!(is_refusal(&full()) && is_refusal(&error("OOM command not allowed")));
+        assert!(is_refusal(&Value::Array(vec![full(), full()])));
+        for other in [
+            error("ERR syntax error"),
+            Value::Array(vec![]),
+            Value::Array(vec![full(), Value::Integer(1)]),
+            Value::Array(vec![Value::Integer(1), full()]),
+        ] {
+            assert!(!is_refusal(&other), "{other}");
+        }
+    }
 
     #[test]
     fn what_was_acknowledged_by_a_time_is_what_the_last_pipeline_before_it_says() {
