@@ -341,6 +341,7 @@ async fn expire(server: &Server) {
         if now >= beat {
             beat = now + BEAT;
             server.stats.sample(now);
+            server.store.get().into_iter().for_each(|store| store.log.trim());
             memory::refresh(server);
             evict(server, &mut session, &mut transaction).await;
         }
