@@ -273,3 +273,7 @@ impl Line {
         self.note_memory(server);
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;
