@@ -11,7 +11,7 @@ use duramen::engine::rig::Rig;
 use duramen::error::StoreError;
 use duramen::keyspace::hash::KeyRef;
 use duramen::log::{LogOptions, Policy, Seed};
-use duramen::snapshot::catalog::Catalog;
+use duramen::snapshot::catalog::{Catalog, slots_of};
 use duramen::snapshot::compact;
 use duramen::snapshot::footer::FileInfo;
 use duramen::snapshot::header::{self, Kind};
@@ -581,5 +581,75 @@ fn a_lost_segment_that_is_older_than_the_snapshot_costs_no_key() {
         assert!(code == GOOD && !told.contains("lost: ") && !told.contains("lost key"), "{told}");
         let made = if place { target } else { here };
         assert!(lines(&open(&made).expect("it was said to be good")) == store.lines, "{told}");
+    }
+}
+
+/// A library of functions is lost, or whole again, as a key is: by rows of its own keyspace, and by FUNCTION LOAD and DELETE in the log.
+#[test]
+fn lost_libraries_of_functions_are_named_and_what_is_certain_of_them_is_kept() {
+    let disk = SimDisk::new(1);
+    let mut rig = open(&disk).expect("an empty disk");
+    let seed = rig.server.store.get().expect("open").keyspace.seed();
+    let range_of = |name: &str| KeyRef::new(name.as_bytes(), seed).slot / (slots_of(0).end() + 1);
+    let (near, far): (Vec<String>, Vec<String>) =
+        (0..4000).map(|n| format!("l{n}")).partition(|name| range_of(name) == range_of("l0"));
+    let [set, deleted, changed, silent, elsewhere] = [&near[0], &near[1], &near[2], &near[3], &far[0]];
+    let load = |rig: &mut Rig, name: &str, text: &str| {
+        let code =
+            format!("#!lua name={name}\nredis.register_function('{name}', function() return '{text}' end)");
+        let (reply, _) = rig.call(0, &[b"FUNCTION", b"LOAD", b"REPLACE", code.as_bytes()]);
+        assert!(reply.starts_with(b"$"), "{}", String::from_utf8_lossy(&reply));
+    };
+    for name in [set, deleted, changed, silent, elsewhere] {
+        load(&mut rig, name, "old");
+    }
+    (0..3000).for_each(|n| run(&mut rig, &format!("SET other:{n} {n}")));
+    compacted(&rig, &Keep::NOTHING);
+    load(&mut rig, changed, "new");
+    compacted(&rig, &Keep::NOTHING);
+    load(&mut rig, set, "new");
+    run(&mut rig, &format!("FUNCTION DELETE {deleted}"));
+    settle(&rig);
+    let catalog = compact::catalogs(&rig.server.store.get().expect("open").log).expect("its own").current;
+    let lines = lines(&rig);
+    drop(rig);
+    let store = Store { disk: disk.kill(), lines, catalog, seed };
+    let slot = KeyRef::new(set.as_bytes(), seed).slot;
+    let file = |kind: Kind| {
+        let own = |file: &&FileInfo| file.kind == kind && (file.first_slot..=file.last_slot).contains(&slot);
+        *store.catalog.files.iter().find(own).unwrap_or_else(|| panic!("no {kind:?}"))
+    };
+    // Of what the base had, the delta and the log make whole what they have; nothing names the fourth.
+    // What the base has may have been changed in the delta.
+    for (kind, kept, named) in [
+        (Kind::Base, vec![(set, "new"), (changed, "new"), (elsewhere, "old")], vec![]),
+        (Kind::Delta, vec![(set, "new"), (elsewhere, "old")], vec![changed, silent]),
+    ] {
+        let damaged = store.disk.kill();
+        damaged.remove(&header::path(file(kind).sequence)).expect("it is there");
+        let repaired = salvaged(&store, &damaged, &format!("without the {kind:?}"));
+        let told: BTreeSet<&str> =
+            repaired.told.lines().filter_map(|line| line.strip_prefix("lost library: ")).collect();
+        let older = |name: &&String| format!("{name} (an older file has it, perhaps out of date)");
+        let named: Vec<String> = named.iter().map(older).collect();
+        assert_eq!(told, named.iter().map(String::as_str).collect(), "{}", repaired.told);
+        assert!(named.is_empty() || repaired.told.contains(", and 2 libraries\n"), "{}", repaired.told);
+        let (target, mut out) = (SimDisk::new(2), Vec::new());
+        let code = repair(&damaged, &*clock(), &Place::Into(&target), true, true, &mut out);
+        assert_eq!(code.expect("no I/O errors"), GOOD);
+        let json = String::from_utf8(out).expect("text");
+        let fields = named.iter().map(|line| line.split(' ').next().expect("a name"));
+        for name in fields {
+            let field = format!("{{\"library\":\"{name}\",\"has_older\":true,\"dropped_ops\":0}}");
+            assert!(json.contains(&field), "{json}");
+        }
+        let mut rig = open(&target).expect("it was said to be good");
+        for name in [set, deleted, changed, silent, elsewhere] {
+            let expected = match kept.iter().find(|(kept, _)| *kept == name) {
+                Some((_, text)) => format!("$3\r\n{text}\r\n"),
+                None => "-ERR Function not found\r\n".to_owned(),
+            };
+            assert_eq!(rig.run(&format!("FCALL {name} 0")), expected, "{name} without the {kind:?}");
+        }
     }
 }

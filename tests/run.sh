@@ -102,11 +102,13 @@ run_fuzz() {
         return 0
     fi
     cargo test --quiet --test fuzz_bodies seeds_are_written_for_cargo_fuzz || return 1
+    # Of two settings of one option the last counts: what the caller says of others stays, and so do suppressions of its own.
+    local options=suppressions=$PWD/fuzz/leaks.txt:${LSAN_OPTIONS:-}
     local target failed=0
     for target in $(cargo fuzz list); do
         local seeds=target/fuzz-seeds/$target found=fuzz/artifacts/found/$target
         mkdir -p "$seeds" "$found" "fuzz/corpus/$target"
-        cargo +nightly fuzz run "$target" "$found" "$seeds" "fuzz/corpus/$target" -- \
+        LSAN_OPTIONS=$options cargo +nightly fuzz run "$target" "$found" "$seeds" "fuzz/corpus/$target" -- \
             -runs="${FUZZ_RUNS:-20000}" -max_total_time=300 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed=1
         # An empty folder is no corpus.
         rmdir "fuzz/corpus/$target" 2>/dev/null || true

@@ -187,3 +187,106 @@ fn a_damaged_snapshot_is_shown_and_salvaged_only_when_that_is_said() {
     assert_eq!(code(&["repair", "--in-place", "--salvage"], &dir, &[]), 0);
     assert_eq!(code(&["check"], &dir, &[]), 0);
 }
+
+/// The code of a library with one function, in several lines and with quotes in it.
+fn library(name: &str, text: &str) -> String {
+    format!(
+        "#!lua name={name}\n-- \"of\" {name}\nredis.register_function('{name}_says', function() return '{text}' end)\n"
+    )
+}
+
+fn listed(client: &mut Client) -> Value {
+    let Value::Array(mut libraries) = client.call(["FUNCTION", "LIST", "WITHCODE"]).expect("it answers")
+    else {
+        panic!("no list")
+    };
+    libraries.sort();
+    Value::Array(libraries)
+}
+
+#[test]
+fn dumped_keys_make_the_libraries_of_functions_again_and_lost_ones_are_named() {
+    let mut server = Server::start(Options::default().directive("appendfsync", "always"));
+    let dir = server.data_dir();
+    let mut client = server.client();
+    for (name, text) in [("first", "old"), ("second", "2"), ("third", "3"), ("first", "1")] {
+        let loaded = client.call(["FUNCTION", "LOAD", "REPLACE", &library(name, text)]).expect("it answers");
+        assert_eq!(loaded, Value::bulk(name));
+    }
+    compact(&mut client);
+    client.call(["FUNCTION", "LOAD", "REPLACE", &library("second", "two")]).expect("it answers");
+    client.call(["FUNCTION", "DELETE", "third"]).expect("it answers");
+    client.call(["SET", "key", "value"]).expect("it answers");
+    let libraries = listed(&mut client);
+    drop(client);
+    server.kill9();
+
+    let dumped = |more: &[&str]| {
+        let out = tool(&["dump", "--keys"], &dir, more);
+        assert_eq!(out.status.code(), Some(0));
+        String::from_utf8(out.stdout).expect("lines are ASCII")
+    };
+    let text = dumped(&[]);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let other = Server::start(Options::default());
+    let mut client = other.client();
+    for line in text.lines() {
+        let words = duramen::tools::words::split(line).expect("a line of words");
+        assert!(!client.call(&words).expect("it answers").is_error(), "{line}");
+    }
+    assert_eq!(listed(&mut client), libraries);
+    assert_eq!(client.call(["FCALL", "second_says", "0"]).expect("it answers"), Value::bulk("two"));
+    assert_eq!(client.call(["GET", "key"]).expect("it answers"), Value::bulk("value"));
+    let json = dumped(&["--json"]);
+    let second =
+        json.lines().find(|line| line.starts_with("{\"library\":\"second\",\"commands\":[[\"FUNCTION\","));
+    assert!(second.is_some_and(|line| line.contains("return 'two'")) && json.lines().count() == 3, "{json}");
+    // Libraries are in no database, and are wanted by their names.
+    assert_eq!(dumped(&["--key", "key"]), "SET key value\n");
+    let first = dumped(&["--key", "f*"]);
+    assert!(first.starts_with("FUNCTION LOAD REPLACE ") && first.lines().count() == 1, "{first}");
+    assert_eq!(dumped(&["--db", "0"]), "SET key value\n");
+
+    // Behind damage in the log there are changes to libraries, which are no keys.
+    server.restart();
+    let mut client = server.client();
+    for text in ["lost", "lost as well"] {
+        client.call(["FUNCTION", "LOAD", "REPLACE", &library("fourth", text)]).expect("it answers");
+    }
+    client.call(["FUNCTION", "DELETE", "first"]).expect("it answers");
+    client.call(["SET", "key", "lost"]).expect("it answers");
+    drop(client);
+    server.kill9();
+    let mut logs: Vec<_> = fs::read_dir(dir.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    logs.sort();
+    let needle = b"name=fourth";
+    let (log, at) = logs
+        .iter()
+        .find_map(|log| {
+            let bytes = fs::read(log).ok()?;
+            Some((log, bytes.windows(needle.len()).position(|window| window == needle)?))
+        })
+        .expect("the record is in the log");
+    let mut bytes = fs::read(log).unwrap();
+    bytes[at] ^= 1;
+    fs::write(log, bytes).unwrap();
+    let copy = dir.with_file_name("copy");
+    let copy_name = copy.to_str().expect("a path of ASCII");
+    let repaired = tool(&["repair", "--into", copy_name], &dir, &[]);
+    let told = String::from_utf8(repaired.stdout).expect("lines are ASCII");
+    assert_eq!(repaired.status.code(), Some(0), "{told}");
+    for line in
+        ["changes lost: 1 to library fourth", "changes lost: 1 to library first", "changes lost: 1 to key"]
+    {
+        assert!(told.lines().any(|told| told == line), "{line:?}\n{told}");
+    }
+    assert!(told.contains("they change 1 keys and 2 libraries of functions\n"), "{told}");
+    assert!(told.contains(" FUNCTION LOAD REPLACE ") && told.contains(" FUNCTION DELETE first\n"), "{told}");
+    let json = dir.with_file_name("json");
+    let repaired = tool(&["repair", "--json", "--into", json.to_str().expect("a path of ASCII")], &dir, &[]);
+    let told = String::from_utf8(repaired.stdout).expect("lines are ASCII");
+    assert!(
+        told.contains("\"keys_lost_changes\":[\"key\"],\"libraries_lost_changes\":[\"first\",\"fourth\"]"),
+        "{told}"
+    );
+}

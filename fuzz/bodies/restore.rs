@@ -11,6 +11,8 @@ use duramen::rdb::{Content, Input, decode, open, put_value, seal, type_of, versi
 mod samples;
 
 const KEY: &[u8] = b"key";
+/// No time has come but this one.
+const NOW_MS: u64 = 0;
 /// Bytes of an op, unless one element alone is longer.
 const OP_BYTES_MAX: usize = 128 << 10;
 
@@ -18,7 +20,12 @@ pub fn check(data: &[u8]) {
     let _ = open(data);
     let Some((&kind, rest)) = data.split_first() else { return };
     let mut input = Input::new(rest);
-    let Ok(content) = decode(kind, &mut input) else { return };
+    let Ok(mut content) = decode(kind, &mut input) else { return };
+    // As RESTORE does: a field may be said to have expired by now, even now.
+    content.drop_expired(NOW_MS);
+    if content.is_empty() {
+        return;
+    }
     let first = keyspace_of(&content);
     let (kind, value) = written(&first);
     let mut payload = [&[kind][..], &value[..]].concat();
@@ -57,9 +64,9 @@ fn written(keyspace: &Keyspace) -> (u8, Vec<u8>) {
     let held = keyspace.lock(StripeSet::ALL);
     let part = held.shelf(key.slot).stripe.part(keyspace.space(0)).expect("ops were applied");
     let entry = part.get(&key).expect("no content is empty");
-    let kind = type_of(entry, 0).expect("no time has come");
+    let kind = type_of(entry, NOW_MS).expect("what was dropped is all whose time has come");
     let mut value = Vec::new();
-    put_value(&mut value, kind, entry, 0);
+    put_value(&mut value, kind, entry, NOW_MS);
     (kind, value)
 }
 

@@ -101,11 +101,13 @@ fn add_prefixes(prefixes: &mut BTreeSet<Box<[u8]>>, new: &[&[u8]]) -> Result<(),
             "ERR Prefix '{one}' overlaps with {kind} prefix '{other}'. Prefixes for a single client must not overlap."
         ))
     };
+    // The empty one may have come to others.
+    let whole = prefixes.get(&b""[..]);
     for prefix in new {
         let below = prefixes.range::<[u8], _>((Bound::Unbounded, Bound::Included(*prefix))).next_back();
         let above = prefixes.range::<[u8], _>((Bound::Included(*prefix), Bound::Unbounded)).next();
         let below = below.filter(|other| prefix.starts_with(other));
-        if let Some(other) = below.or_else(|| above.filter(|other| other.starts_with(prefix))) {
+        if let Some(other) = whole.or(below).or_else(|| above.filter(|other| other.starts_with(prefix))) {
             return Err(overlap(prefix, "an existing", other));
         }
     }

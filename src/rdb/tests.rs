@@ -409,6 +409,25 @@ fn expired_fields_are_neither_written_nor_made() {
     assert_eq!(type_of(gone.get(&key()).unwrap(), NOW_MS), None);
 }
 
+/// The earliest time may be the very first: a field that expires then is not one that never does.
+#[test]
+fn a_field_that_expires_at_time_zero_has_expired() {
+    let in_rows = b"\0\0\0\0\0\0\0\0\x02\x01\x01a\x011\x00\x01b\x012";
+    let mut content = decode(types::HASH_METADATA, &mut Input::new(in_rows)).unwrap();
+    let strings = |pieces: &[&[u8]]| pieces.iter().copied().collect::<pieces::Pieces>();
+    assert_eq!(content, Content::Hash { pairs: strings(&[b"a", b"1", b"b", b"2"]), expiries: vec![(0, 0)] });
+    let made = restored(&content);
+    let (kind, bytes) = dumped(made.get(&key()).unwrap());
+    assert_eq!(kind, types::HASH_LISTPACK, "what is left does not expire");
+    content.drop_expired(0);
+    assert_eq!(content, Content::Hash { pairs: strings(&[b"b", b"2"]), expiries: Vec::new() });
+    assert_eq!(decode(kind, &mut Input::new(&bytes)).unwrap(), content);
+    let mut only =
+        decode(types::HASH_METADATA, &mut Input::new(b"\0\0\0\0\0\0\0\0\x01\x01\x01a\x011")).unwrap();
+    only.drop_expired(0);
+    assert!(only.is_empty());
+}
+
 #[test]
 fn large_values_are_made_by_ops_of_a_bounded_size() {
     let members: Vec<Vec<u8>> = (0..30_000).map(|n: u32| format!("member:{n}").into_bytes()).collect();

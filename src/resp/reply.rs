@@ -94,14 +94,15 @@ impl<'a> Reply<'a> {
         self.line(b'+', text);
     }
 
-    /// `text` is the error line without `-`, code first; line ends in it become spaces.
+    /// `text` is the error line without `-`, code first; line ends at its end are left out, those in it become spaces.
     pub fn error(&mut self, text: &str) {
-        self.line(b'-', text.as_bytes());
+        self.error_bytes(text.as_bytes());
     }
 
     /// [`Self::error`] for a text that may repeat bytes of the client.
     pub fn error_bytes(&mut self, text: &[u8]) {
-        self.line(b'-', text);
+        let ends = text.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.line(b'-', &text[..text.len() - ends]);
     }
 
     #[inline]
@@ -392,11 +393,13 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_in_an_error_become_spaces() {
-        assert_both(|r| r.error("ERR a\r\nb\nc"), "-ERR a  b c\r\n", "-ERR a  b c\r\n");
+    fn line_ends_in_an_error_become_spaces_and_those_at_its_end_go() {
+        assert_both(|r| r.error("ERR a\r\nb\nc\r\n\n"), "-ERR a  b c\r\n", "-ERR a  b c\r\n");
         let mut out = Vec::new();
-        Reply::new(&mut out, Protocol::Resp2).error_bytes(b"ERR \xff\n");
-        assert_eq!(out, b"-ERR \xff \r\n");
+        Reply::new(&mut out, Protocol::Resp2).error_bytes(b"ERR \xff\n x \n");
+        assert_eq!(out, b"-ERR \xff  x \r\n");
+        assert_both(|r| r.error("\n"), "-\r\n", "-\r\n");
+        assert_both(|r| r.simple("ok\n"), "+ok \r\n", "+ok \r\n");
     }
 
     #[test]

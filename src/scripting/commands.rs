@@ -255,7 +255,6 @@ fn execute(
 /// What a script's error is to the client.
 fn explain(failure: &Failure, what: What<'_>) -> CommandError {
     let text = failure.text.as_deref().map_or("ERR unknown error".into(), String::from_utf8_lossy);
-    let text = text.lines().next().unwrap_or_default();
     let name = what.name();
     CommandError::owned(match &failure.place {
         Some((source, line)) => {

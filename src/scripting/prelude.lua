@@ -10,7 +10,7 @@ local error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring,
     error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring, type, xpcall
 local collectgarbage, getmetatable = collectgarbage, getmetatable
 local getinfo = debug.getinfo
-local find = string.find
+local find, gsub, sub = string.find, string.gsub, string.sub
 local raised = host.raised
 
 local shown = {}        -- what scripts see -> what it stands for
@@ -152,18 +152,26 @@ local redis = {}
 for name, value in pairs(host.redis) do
     redis[name] = value
 end
+-- Line ends around what follows the code go.
+local function trimmed(text)
+    local code = find(text, ' ', 1, true) or 0
+    local rest = gsub(sub(text, code + 1), '^[\r\n]+', '')
+    rest = gsub(rest, '[\r\n]+$', '')
+    return sub(text, 1, code) .. rest
+end
+
 redis.error_reply = function(...)
     local text = ...
     if select('#', ...) ~= 1 or type(text) ~= 'string' then
         return { err = 'ERR wrong number or type of arguments' }
     end
     if find(text, '^%-') then
-        return { err = text:sub(2) }
+        return { err = trimmed(sub(text, 2)) }
     end
     if not find(text, ' ', 1, true) then
         text = 'ERR ' .. text
     end
-    return { err = text }
+    return { err = trimmed(text) }
 end
 
 redis.status_reply = function(...)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::keyspace::op::{AnyOp, Ops};
+use crate::keyspace::op::{AnyOp, LIBRARIES, Ops};
 use crate::log::Lsn;
 use crate::log::survey::{self, Break, Found, Listing, Walked};
 
@@ -35,6 +35,8 @@ pub struct Assessment {
     /// Keys that those records change, and how often.
     pub keys: BTreeMap<Vec<u8>, u64>,
     pub has_more_keys: bool,
+    /// Libraries of functions that they change, and how often.
+    pub libraries: BTreeMap<Vec<u8>, u64>,
 }
 
 /// Walks the log to its last readable record. `refuse_at` as in [`survey::walk`]; `lost` is told each record behind the damage.
@@ -44,7 +46,7 @@ pub fn assess(
     lost: &mut dyn FnMut(&LostRecord<'_>) -> Result<(), StoreError>,
 ) -> Result<Assessment, StoreError> {
     let listing = survey::list(disk)?;
-    let mut keys = BTreeMap::new();
+    let (mut keys, mut libraries) = (BTreeMap::new(), BTreeMap::new());
     let mut has_more_keys = false;
     let (mut good_records, mut lost_records, mut through) = (0, 0, 0);
     let walked = survey::walk(disk, &listing, refuse_at, &mut |found| {
@@ -52,7 +54,7 @@ pub fn assess(
             Found::Record { behind_break: false, .. } => good_records += 1,
             Found::Record { lsn_end, wall_us, body, .. } => {
                 lost_records += 1;
-                has_more_keys |= note_keys(body, &mut keys);
+                has_more_keys |= note_keys(body, &mut keys, &mut libraries);
                 lost(&LostRecord { lsn_end, wall_us, body })?;
             }
             Found::Frame { header, .. } => through = through.max(header.end_lsn()),
@@ -74,14 +76,16 @@ pub fn assess(
         lost_through,
         keys,
         has_more_keys,
+        libraries,
     })
 }
 
 /// Whether there were more than are remembered.
-fn note_keys(body: &[u8], keys: &mut BTreeMap<Vec<u8>, u64>) -> bool {
+fn note_keys(body: &[u8], keys: &mut BTreeMap<Vec<u8>, u64>, libraries: &mut BTreeMap<Vec<u8>, u64>) -> bool {
     let mut is_full = false;
     for op in Ops::new(body).flatten() {
-        if let AnyOp::Key { key, .. } = op {
+        if let AnyOp::Key { space, key, .. } = op {
+            let keys = if space == LIBRARIES { &mut *libraries } else { &mut *keys };
             if let Some(count) = keys.get_mut(key) {
                 *count += 1;
             } else if keys.len() < KEYS_MAX {
@@ -107,9 +111,13 @@ impl Assessment {
             text.push_str(&format!("  {}, offset {}: {}\n", at.file, at.offset, at.reason));
         }
         let more = if self.has_more_keys { "more than " } else { "" };
+        let libraries = match self.libraries.len() {
+            0 => String::new(),
+            count => format!(" and {count} libraries of functions"),
+        };
         text.push_str(&format!(
             "  good: LSN {} to {}, {} records\n  at stake: LSN {} to {} ({} bytes); {} whole records can still be read there, \
-             they change {more}{} keys\n",
+             they change {more}{} keys{libraries}\n",
             self.walked.first_lsn,
             self.good_lsn,
             self.good_records,
@@ -140,6 +148,7 @@ impl Assessment {
             ("readable_records_behind", self.lost_records.into()),
             ("keys_behind", (self.keys.len() as u64).into()),
             ("keys_behind_is_a_lower_bound", self.has_more_keys.into()),
+            ("libraries_behind", (self.libraries.len() as u64).into()),
         ])
     }
 }
@@ -149,6 +158,7 @@ pub fn in_one_line(record: &LostRecord<'_>) -> String {
     const WORDS_MAX: usize = 100;
     let mut ops = Ops::new(record.body);
     let first = match ops.next() {
+        Some(Ok(AnyOp::Key { space: LIBRARIES, key, op })) => words::line(&words::of_library_op(key, &op)),
         Some(Ok(AnyOp::Key { key, op, .. })) => words::line(&words::of_op(key, &op)),
         Some(Ok(AnyOp::Space(op))) => words::line(&words::of_space_op(&op)),
         Some(Err(malformed)) => format!("({malformed})"),

@@ -122,10 +122,12 @@ fn report(
 ) -> Result<(), StoreError> {
     if json {
         let keys = extent.keys.keys().map(|key| Json::bytes(key));
+        let libraries = extent.libraries.keys().map(|name| Json::bytes(name));
         let report = Json::Object(vec![
             ("error", error.to_string().into()),
             ("damage", extent.json()),
             ("keys_lost_changes", Json::list(keys)),
+            ("libraries_lost_changes", Json::list(libraries)),
             ("put_aside", aside.into()),
             ("repaired", repaired.is_ok().into()),
             ("fault", repaired.as_ref().err().map(String::as_str).into()),
@@ -134,6 +136,10 @@ fn report(
     }
     for (key, count) in &extent.keys {
         writeln!(out, "changes lost: {count} to {}", words::line(std::slice::from_ref(key)))
+            .map_err(write_failed)?;
+    }
+    for (name, count) in &extent.libraries {
+        writeln!(out, "changes lost: {count} to library {}", words::line(std::slice::from_ref(name)))
             .map_err(write_failed)?;
     }
     let mut text = extent.text();

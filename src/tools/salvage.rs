@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::disk::Disk;
 use crate::error::{Corruption, StoreError};
 use crate::keyspace::hash::KeyRef;
-use crate::keyspace::op::{AnyOp, Effect, Op, Ops, SpaceId};
+use crate::keyspace::op::{AnyOp, Effect, LIBRARIES, Op, Ops, SpaceId};
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{DATABASES_MAX, Keyspace};
@@ -196,7 +196,8 @@ impl Salvage {
         if gaps.is_empty() && self.known.is_empty() {
             return false;
         }
-        let gap = if space < self.next_space {
+        // Libraries of functions are older than any snapshot, too.
+        let gap = if space < self.next_space || space == LIBRARIES {
             gaps.iter().rev().find(|(_, gap)| gap.contains(space, key)).map(|(level, _)| *level)
         } else {
             None
@@ -228,6 +229,12 @@ impl Salvage {
             let space = self.keyspace.space(db);
             if self.is_lost(space, &KeyRef::new(entry.key(), self.seed)) {
                 lost.push((space, entry.key().to_vec()));
+            }
+            Ok(())
+        })?;
+        load::each_library::<StoreError>(&self.keyspace, &mut |library| {
+            if self.is_lost(LIBRARIES, &KeyRef::new(library.key(), self.seed)) {
+                lost.push((LIBRARIES, library.key().to_vec()));
             }
             Ok(())
         })?;
@@ -292,15 +299,21 @@ impl Salvage {
 
     /// The lost keys that something readable names: database, key.
     pub fn lost_keys(&self) -> Vec<(u32, &[u8], LostKey)> {
-        let mut all = Vec::new();
-        for ((space, key), lost) in &self.named {
-            let db = self.catalog.spaces.iter().position(|own| own == space);
-            if let Some(db) = db
-                && self.is_lost(*space, &KeyRef::new(key, self.seed))
-            {
-                all.push((db as u32, &key[..], *lost));
-            }
-        }
-        all
+        let lost = self.lost().filter_map(|(space, key, lost)| {
+            let db = self.catalog.spaces.iter().position(|own| *own == space)?;
+            Some((db as u32, key, lost))
+        });
+        lost.collect()
+    }
+
+    /// The lost libraries of functions that something readable names.
+    pub fn lost_libraries(&self) -> Vec<(&[u8], LostKey)> {
+        let lost = self.lost().filter(|(space, ..)| *space == LIBRARIES);
+        lost.map(|(_, name, lost)| (name, lost)).collect()
+    }
+
+    fn lost(&self) -> impl Iterator<Item = (SpaceId, &[u8], LostKey)> {
+        let named = self.named.iter().map(|((space, key), lost)| (*space, &key[..], *lost));
+        named.filter(|(space, key, _)| self.is_lost(*space, &KeyRef::new(key, self.seed)))
     }
 }

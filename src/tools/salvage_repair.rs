@@ -6,6 +6,7 @@
 //! In place, everything is copied aside first, then the new files are written beside the old, then the manifest names the new ones:
 //! a crash before that leaves the damaged directory with files that a start ignores, one after it the repaired one.
 
+use std::convert::Infallible;
 use std::io::Write;
 
 use crate::clock::Clock;
@@ -271,7 +272,7 @@ impl Work<'_> {
         json: bool,
         out: &mut dyn Write,
     ) -> Result<(), StoreError> {
-        let lost = state.lost_keys();
+        let (lost, libraries) = (state.lost_keys(), state.lost_libraries());
         let catalog = &self.choice.catalog;
         if json {
             let mut fields = vec![
@@ -283,6 +284,7 @@ impl Work<'_> {
                 ("lost_rows", self.choice.lost_rows().into()),
                 ("snapshot_files", Json::list(self.choice.files.iter().map(file_json))),
                 ("lost_keys", Json::list(lost.iter().map(lost_key_json))),
+                ("lost_libraries", Json::list(libraries.iter().map(lost_library_json))),
             ];
             if let Some((aside, outcome)) = &done {
                 fields.push(("put_aside", aside.as_deref().into()));
@@ -296,16 +298,20 @@ impl Work<'_> {
         for file in self.choice.files.iter().filter(|file| !file.damages.is_empty()) {
             text.push_str(&file_text(file));
         }
-        for key in &lost {
-            text.push_str(&lost_key_text(key));
+        for (db, key, lost) in &lost {
+            text.push_str(&lost_text(&format!("key: db{db}"), key, lost));
+        }
+        for (name, lost) in &libraries {
+            text.push_str(&lost_text("library:", name, lost));
         }
         text.push_str(&format!(
-            "snapshot through LSN {}: {} rows lost; {} records of the log behind it, up to LSN {}; {} keys are lost by name\n",
+            "snapshot through LSN {}: {} rows lost; {} records of the log behind it, up to LSN {}; {} keys are lost by name{}\n",
             catalog.through,
             self.choice.lost_rows(),
             replayed.records,
             replayed.end_lsn,
-            lost.len()
+            lost.len(),
+            if libraries.is_empty() { String::new() } else { format!(", and {} libraries", libraries.len()) }
         ));
         if let Some((aside, outcome)) = done {
             if let Some(aside) = aside {
@@ -374,8 +380,8 @@ fn file_json(file: &Salvaged) -> Json {
     ])
 }
 
-fn lost_key_text((db, key, lost): &(u32, &[u8], LostKey)) -> String {
-    let mut text = format!("lost key: db{db} {}", words::line(&[key.to_vec()]));
+fn lost_text(what: &str, name: &[u8], lost: &LostKey) -> String {
+    let mut text = format!("lost {what} {}", words::line(&[name.to_vec()]));
     if lost.has_older {
         text.push_str(" (an older file has it, perhaps out of date)");
     }
@@ -394,24 +400,39 @@ fn lost_key_json((db, key, lost): &(u32, &[u8], LostKey)) -> Json {
     ])
 }
 
+fn lost_library_json((name, lost): &(&[u8], LostKey)) -> Json {
+    Json::Object(vec![
+        ("library", Json::bytes(name)),
+        ("has_older", lost.has_older.into()),
+        ("dropped_ops", lost.ops.into()),
+    ])
+}
+
 /// Loads the result as a server does. Returns the number of keys.
 fn verify(target: &dyn Disk, clock: &dyn Clock, state: &Salvage, lsn: Lsn) -> Result<u64, String> {
     let count = |keyspace: &crate::keyspace::Keyspace| {
-        let mut keys = 0;
-        let Ok(()) = load::each_key::<std::convert::Infallible>(keyspace, &mut |_, _| {
+        let (mut keys, mut libraries) = (0, 0);
+        let Ok(()) = load::each_key::<Infallible>(keyspace, &mut |_, _| {
             keys += 1;
             Ok(())
         });
-        keys
+        let Ok(()) = load::each_library::<Infallible>(keyspace, &mut |_| {
+            libraries += 1;
+            Ok(())
+        });
+        (keys, libraries)
     };
     let loaded = load::load(target, clock).map_err(|error| error.to_string())?;
     match (loaded.verdict, loaded.keyspace) {
         (Verdict::Opens(report), Some(keyspace)) => {
             let (found, expected) = (count(&keyspace), count(&state.keyspace));
             if report.end_lsn != lsn || found != expected || loaded.fallback.is_some() {
-                return Err(format!("it ends at LSN {} with {found} keys of {expected}", report.end_lsn));
+                return Err(format!(
+                    "it ends at LSN {} with {} keys of {} and {} libraries of {}",
+                    report.end_lsn, found.0, expected.0, found.1, expected.1
+                ));
             }
-            Ok(found)
+            Ok(found.0)
         }
         (Verdict::Damaged(error) | Verdict::CannotTell(error), _) => Err(error.to_string()),
         _ => Err("nothing was written".to_owned()),

@@ -25,6 +25,8 @@ pub enum Class {
     Milliseconds,
     /// Times of delivery, and of consumers, are each server's own.
     Timeless,
+    /// Libraries, the functions of each and the fields of both stand in each server's own order.
+    Libraries,
 }
 
 pub fn class_of(command: &Words) -> Class {
@@ -41,6 +43,12 @@ pub fn class_of(command: &Words) -> Class {
         b"DBSIZE" => Class::Shape,
         b"RANDOMKEY" | b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"MEMORY" => Class::Shape,
         b"XPENDING" | b"XINFO" => Class::Timeless,
+        b"FUNCTION" => match command.get(1).map(|sub| sub.to_ascii_uppercase()).as_deref() {
+            Some(b"LIST") => Class::Libraries,
+            // Its version, and the order of libraries; what it says is compared where it is restored.
+            Some(b"DUMP") => Class::Shape,
+            _ => Class::Exact,
+        },
         b"TTL" | b"EXPIRETIME" => Class::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Class::Milliseconds,
         b"OBJECT" if command.get(1).is_some_and(|sub| of_the_moment(sub)) => Class::Shape,
@@ -63,6 +71,7 @@ pub fn same(command: &Words, class: Class, oracle: &Value, ours: &Value) -> bool
         Class::Seconds => close(oracle, ours, SLACK_S),
         Class::Milliseconds => close(oracle, ours, SLACK_S * 1000),
         Class::Timeless => timeless(oracle) == timeless(ours),
+        Class::Libraries => sorted_through(oracle) == sorted_through(ours),
     };
     alike || known::reason(command, oracle, ours).is_some()
 }
@@ -94,6 +103,26 @@ fn sorted_pairs(value: &Value) -> Value {
             pairs.sort();
             Value::Array(pairs.concat())
         }
+        other => other.clone(),
+    }
+}
+
+/// Everything in order, from the inside out; pairs stay together.
+fn sorted_through(value: &Value) -> Value {
+    match value {
+        Value::Array(items) if matches!(items.first(), Some(Value::Bulk(name)) if name == b"library_name" || name == b"name") =>
+        {
+            let through = items.iter().map(sorted_through).collect();
+            sorted_pairs(&Value::Array(through))
+        }
+        Value::Map(pairs) => {
+            let through = pairs.iter().map(|(name, value)| (name.clone(), sorted_through(value))).collect();
+            sorted_pairs(&Value::Map(through))
+        }
+        Value::Array(items) => {
+            Value::Array(sorted_items(&items.iter().map(sorted_through).collect::<Vec<_>>()))
+        }
+        Value::Set(items) => sorted(&Value::Set(items.clone())),
         other => other.clone(),
     }
 }

@@ -53,6 +53,11 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         (b"LPOS", _) if text(ours).starts_with(b"ERR value is out of range, value must between -92233") => {
             Some("since Redis 7.2 the smallest integer is no RANK: it has no opposite")
         }
+        (b"FUNCTION", b"LOAD" | b"RESTORE")
+            if collision(oracle).is_some() && collision(oracle) == collision(ours) =>
+        {
+            Some("where several functions or libraries are there already, the error names any one of them")
+        }
         (_, _)
             if text(oracle) == b"ERR timeout is negative" && text(ours) == b"ERR timeout is out of range" =>
         {
@@ -60,6 +65,12 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         }
         _ => None,
     }
+}
+
+/// What a name is of that is there already.
+fn collision(reply: &Value) -> Option<&[u8]> {
+    let kind = text(reply).strip_prefix(b"ERR ")?.strip_suffix(b" already exists")?;
+    kind.split(|&byte| byte == b' ').next()
 }
 
 /// An error about the arguments, whatever the key holds.

@@ -12,6 +12,7 @@ mod bitmaps;
 mod blocking;
 mod compare;
 mod events;
+mod functions;
 mod geo;
 mod hashes;
 mod hyperloglogs;
@@ -28,6 +29,7 @@ mod streams;
 mod strings;
 #[path = "../support/mod.rs"]
 mod support;
+mod tracking;
 mod transactions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -55,6 +57,7 @@ const GENERATORS: &[(&str, u64, Generator)] = &[
     ("sort", 5, sort::command),
     ("transactions", 3, transactions::command),
     ("scripts", 12, scripts::command),
+    ("functions", 10, functions::command),
 ];
 
 /// Commands shown before a mismatch.
@@ -64,6 +67,8 @@ const MISMATCHES_MAX: usize = 12;
 /// Steps between comparisons of everything.
 const SWEEP_EVERY: u64 = 250;
 const CONNECTIONS: usize = 2;
+/// What FUNCTION DUMP replies where there is no library.
+const EMPTY_DUMP: &[u8] = b"\n\x00]\x9b\\@\x0f\x7f\xa2\xda";
 
 #[test]
 fn replies_are_those_of_redis_in_resp2() {
@@ -120,6 +125,8 @@ struct Line {
     ours: Client,
     /// Classes of what is queued, while in MULTI.
     queued: Option<Vec<(Words, Class)>>,
+    /// What redis-server's last FUNCTION DUMP replied: both are given it to restore.
+    dumped: Vec<u8>,
 }
 
 struct Pair {
@@ -204,6 +211,9 @@ impl Pair {
 
     /// Compares type, value and lifetime of every key.
     fn sweep(&mut self) {
+        if let Err(difference) = self.side.compare(&words(&["FUNCTION", "LIST", "WITHCODE"])) {
+            return self.report(&words(&["FUNCTION"]), &format!("sweep: {difference}"));
+        }
         for key in make::KEYS.iter().chain(streams::KEYS) {
             let kind = match self.side.both(&words(&["TYPE", key])) {
                 Ok((oracle, ours)) if oracle == ours => oracle,
@@ -243,6 +253,7 @@ impl Pair {
         self.lines = (0..CONNECTIONS).map(|_| Line::open(&self.oracle, &self.ours, self.protocol)).collect();
         self.side = Line::open(&self.oracle, &self.ours, self.protocol);
         let _ = self.side.both(&words(&["FLUSHALL"]));
+        let _ = self.side.both(&words(&["FUNCTION", "FLUSH"]));
         if let Some(events) = &mut self.events {
             let _ = events.compare();
         }
@@ -261,7 +272,8 @@ fn words(text: &[&str]) -> Words {
 
 impl Line {
     fn open(oracle: &Server, ours: &Server, protocol: u8) -> Self {
-        let mut line = Self { oracle: oracle.client(), ours: ours.client(), queued: None };
+        let mut line =
+            Self { oracle: oracle.client(), ours: ours.client(), queued: None, dumped: EMPTY_DUMP.to_vec() };
         if protocol == 3 {
             let hello = words(&["HELLO", "3"]);
             let (_, ours) = line.both(&hello).expect("HELLO 3 is answered");
@@ -288,6 +300,10 @@ impl Line {
 
     fn compare(&mut self, command: &Words) -> Result<(), String> {
         let class = class_of(command);
+        let mut given = command.clone();
+        let dumped = given.iter_mut().find(|word| **word == functions::DUMPED.as_bytes());
+        dumped.into_iter().for_each(|word| word.clone_from(&self.dumped));
+        let command = &given;
         let (oracle, ours) = match class {
             // In MULTI a SCAN is only queued.
             Class::Scan if self.queued.is_none() => self.scan(command)?,
@@ -304,6 +320,9 @@ impl Line {
             same(command, class, &oracle, &ours)
         };
         self.follow_transaction(command, class, &oracle);
+        if let (true, Value::Bulk(payload)) = (is(command, b"FUNCTION") && class == Class::Shape, &oracle) {
+            self.dumped.clone_from(payload);
+        }
         if equal {
             return Ok(());
         }

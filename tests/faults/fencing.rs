@@ -4,6 +4,14 @@ use crate::faulty::{Fault, Faulty, waits};
 use crate::support::client::{Client, Value};
 use crate::support::{Options, Server};
 
+/// Where the log of a server ends.
+fn end_of_log(client: &mut Client) -> i64 {
+    let info = client.call(["INFO", "everything"]).unwrap();
+    let text = String::from_utf8_lossy(info.bytes().expect("text")).into_owned();
+    let end = text.lines().find_map(|line| line.strip_prefix("append_lsn:")?.parse().ok());
+    end.expect("INFO has it")
+}
+
 /// Takes the lock as docs/fencing.md says; the token if it was free.
 fn lock(client: &mut Client, owner: &str) -> Option<i64> {
     client.queue(["SET", "lock", owner, "NX", "PX", "600000"]);
@@ -28,8 +36,15 @@ fn tokens_of_a_lock_grow_over_holders_and_over_sigkill() {
             for owner in ["a", "b"] {
                 let (mut client, mut other) = (server.client(), server.client());
                 assert_eq!(client.call(["CLIENT", "LSN"]).unwrap(), Value::Integer(0));
+                let before = end_of_log(&mut other);
                 let token = lock(&mut client, owner).expect("it is free");
                 assert!(token > last, "{policy}, round {round}: {token} behind {last}");
+                // It is a position behind the write, and not one that the next write could have as well.
+                let after = end_of_log(&mut other);
+                assert!(
+                    (before + 1..=after).contains(&token),
+                    "{policy}: {token}, not in {before}..={after}"
+                );
                 last = token;
                 assert_eq!(lock(&mut other, "c"), None);
                 if owner == "a" {
@@ -38,6 +53,9 @@ fn tokens_of_a_lock_grow_over_holders_and_over_sigkill() {
             }
             server.kill9();
             server.restart();
+            // Each token that was shown is a position of the log that was found.
+            let end = end_of_log(&mut server.client());
+            assert!(end >= last, "{policy}, round {round}: the log ends at {end}, before the token {last}");
             // The lock is still held, and is given up by somebody else.
             let mut client = server.client();
             assert_eq!(lock(&mut client, "c"), None);

@@ -129,6 +129,36 @@ fn a_subscriber_that_reads_nothing_is_closed_at_its_own_limit_and_others_are_not
     assert_ne!(error.kind(), ErrorKind::TimedOut);
 }
 
+/// The limit for a time; how long exactly is looked at beside the code, where time stands still.
+#[test]
+fn a_subscriber_that_stays_over_the_soft_limit_is_closed_and_one_that_reads_is_not() {
+    let options = Options::default()
+        .directive("io-threads", "2")
+        .directive("client-output-buffer-limit", "pubsub 0 1mb 1");
+    let faulty = Faulty::start_with("no", options);
+    let mut slow = subscribed(&faulty, "SUBSCRIBE", "news");
+    let mut quick = subscribed(&faulty, "SUBSCRIBE", "news");
+    let mut publisher = faulty.client();
+    let text = "x".repeat(100_000);
+    // More than the buffers of both sockets take, and no hard limit.
+    for _ in 0..300 {
+        assert!(!publisher.call(["PUBLISH", "news", &text]).unwrap().is_error());
+        assert_eq!(payload(&quick.receive().unwrap()), text);
+    }
+    faulty.wait_for("the end of the slow one", || {
+        faulty.number("client_output_buffer_limit_disconnections") == 1
+    });
+    assert_eq!(publisher.call(["PUBLISH", "news", "end"]).unwrap(), Value::Integer(1));
+    assert_eq!(payload(&quick.receive().unwrap()), "end");
+    let error = loop {
+        match slow.receive() {
+            Ok(message) => assert_eq!(payload(&message), text),
+            Err(error) => break error,
+        }
+    };
+    assert_ne!(error.kind(), ErrorKind::TimedOut);
+}
+
 #[test]
 fn what_subscribers_do_not_read_counts_for_maxmemory_clients() {
     let options = Options::default().directive("maxmemory-clients", "2mb");

@@ -3,6 +3,7 @@
 //! A type adds itself by one file here and one line in [`subjects!`].
 
 mod counters;
+mod functions;
 mod hashes;
 mod hyperloglogs;
 mod lists;
@@ -112,6 +113,7 @@ subjects! {
     hyperloglogs: HyperLogLogs(hyperloglogs::HyperLogLogs), 2;
     streams: Streams(streams::Streams), 6;
     scripts: Scripts(scripts::Scripts), 3;
+    functions: Functions(functions::Functions), 2;
 }
 
 /// What is whole or absent after a crash: a command, or several in MULTI and EXEC.
