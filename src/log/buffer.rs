@@ -127,12 +127,13 @@ impl Group {
     /// nobody waits. Does nothing for a group that has records, or if there is little to gain.
     #[must_use]
     pub fn trim(&mut self, len: usize) -> Vec<u8> {
-        let wanted = len.max(IDLE_CAPACITY_BYTES);
-        if !self.is_empty() || self.bytes.capacity() <= 4 * wanted {
+        // Groups that are now and then four times as large as most of late find their memory.
+        if !self.is_empty() || self.bytes.capacity() <= (4 * len).max(IDLE_CAPACITY_BYTES) {
             return Vec::new();
         }
         self.spans = Vec::new();
-        let large = std::mem::replace(&mut self.bytes, Vec::with_capacity(wanted));
+        let kept = Vec::with_capacity(len.max(IDLE_CAPACITY_BYTES));
+        let large = std::mem::replace(&mut self.bytes, kept);
         self.open();
         large
     }

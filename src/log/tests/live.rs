@@ -382,7 +382,7 @@ fn an_idle_log_gives_back_what_large_groups_needed_and_a_busy_one_keeps_it() {
         bench.settle();
         bench.log.trim();
     }
-    assert!(capacity() <= 2 * 4 * (64 << 10), "{}", capacity());
+    assert!(capacity() <= 2 * (64 << 10), "{}", capacity());
     let lsn = bench.write(b"and it goes on");
     assert_eq!(bench.log.written_lsn(), lsn);
     bench.log.shutdown().unwrap();

@@ -29,6 +29,8 @@ pub(super) struct Limits {
 const ENTRIES_FEW: usize = 32;
 /// By how much.
 const LARGER: usize = 16;
+/// So many entries of the block that grows are passed between two that searches may begin at. A full block has one, in its middle.
+const WAYMARK_EVERY: u32 = 32;
 /// Bytes in front of a block that are kept after their entries were removed; more if the rest is more.
 const PASSED_OVER_MAX: usize = 4 << 10;
 
@@ -58,6 +60,8 @@ pub(super) struct Block<B> {
     last: StreamId,
     /// Offset of the first entry.
     start: usize,
+    /// Offset of an entry that a search may begin at; none if it is not above `start`.
+    waymark: u32,
     /// Entries.
     live: u32,
     /// Entries that were ever put into it.
@@ -88,7 +92,7 @@ impl<B: Deref<Target = [u8]>> Block<B> {
     }
 
     pub fn view(&self) -> View<'_> {
-        View { base: self.base, start: self.start, bytes: &self.bytes }
+        View { base: self.base, start: self.start, waymark: self.waymark as usize, bytes: &self.bytes }
     }
 }
 
@@ -113,6 +117,7 @@ impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Block<B> {
         let mut kept = Vec::with_capacity(packed::good_size(names_end + rest.len()));
         kept.extend_from_slice(&self.bytes[..names_end]);
         kept.extend_from_slice(rest);
+        self.waymark = self.waymark.saturating_sub((self.start - names_end) as u32);
         self.start = names_end;
         self.bytes = kept.into();
     }
@@ -152,7 +157,7 @@ impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Block<B> {
             at = end;
         }
         kept.extend_from_slice(&self.bytes[from..]);
-        (self.start, self.last) = (names_end, last_kept);
+        (self.start, self.last, self.waymark) = (names_end, last_kept, 0);
         self.bytes = kept.into();
     }
 }
@@ -172,7 +177,7 @@ impl Open {
         debug_assert_eq!(bytes.len(), start);
         entry.put(&mut bytes);
         debug_assert_eq!(bytes.len(), start + entry.len());
-        Self { base: id, last: id, start, live: 1, ever: 1, bytes }
+        Self { base: id, last: id, start, waymark: 0, live: 1, ever: 1, bytes }
     }
 
     /// Appends an entry with an id above the last, unless the limits forbid it.
@@ -192,11 +197,15 @@ impl Open {
             let room = packed::good_size(len.max((len + len / 2).min(bytes_max)));
             self.bytes.reserve_exact(room - self.bytes.len());
         }
+        if self.ever.is_multiple_of(WAYMARK_EVERY) {
+            // Those who read what has come last find it from here.
+            self.waymark = self.bytes.len() as u32;
+        }
         entry.put(&mut self.bytes);
         debug_assert_eq!(self.bytes.len(), len);
         self.last = id;
         self.live += 1;
-        self.ever += 1;
+        self.ever = self.ever.saturating_add(1);
         true
     }
 
@@ -205,7 +214,12 @@ impl Open {
         let Self { base, last, live, ever, .. } = self;
         let names_end = self.view().names().end(&self.bytes);
         self.bytes.drain(names_end..self.start);
-        Block { base, last, start: names_end, live, ever, bytes: self.bytes.into() }
+        let mut waymark = names_end;
+        for _ in 0..live / 2 {
+            waymark = id_at(base, &self.bytes, waymark).1;
+        }
+        let waymark = if live > WAYMARK_EVERY { waymark as u32 } else { 0 };
+        Block { base, last, start: names_end, waymark, live, ever, bytes: self.bytes.into() }
     }
 
     pub const fn allocated(&self) -> usize {
@@ -218,6 +232,7 @@ impl Open {
 pub(super) struct View<'a> {
     base: StreamId,
     start: usize,
+    waymark: usize,
     bytes: &'a [u8],
 }
 
@@ -228,7 +243,8 @@ impl<'a> View<'a> {
 
     /// Offset of the first entry from an id on.
     fn offset_of(&self, id: StreamId) -> usize {
-        let mut at = self.start;
+        let is_behind = self.waymark > self.start && id_at(self.base, self.bytes, self.waymark).0 <= id;
+        let mut at = if is_behind { self.waymark } else { self.start };
         while at < self.bytes.len() {
             let (here, end) = id_at(self.base, self.bytes, at);
             if here >= id {
@@ -345,6 +361,10 @@ impl<B: Deref<Target = [u8]>> Block<B> {
         assert!(ids.is_sorted_by(|a, b| a < b));
         assert_eq!((ids.first(), ids.last()), (Some(&self.first_id()), Some(&self.last)));
         assert!(self.base <= ids[0]);
+        let next =
+            |at: &usize| Some(id_at(self.base, &self.bytes, *at).1).filter(|at| *at < self.bytes.len());
+        let mut offsets = std::iter::successors(Some(self.start), next);
+        assert!(self.waymark as usize <= self.start || offsets.any(|at| at == self.waymark as usize));
         if let Some(limits) = limits {
             assert!(self.ever as usize <= limits.entries && self.live <= self.ever);
             assert!(self.ever == 1 || self.bytes.len() <= limits.bytes_max(usize::MAX));
