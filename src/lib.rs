@@ -19,7 +19,7 @@
 //!    log        record, frame, segment, manifest, writer, commit: bytes only
 //!    config     redis.conf syntax, directives and their live values
 //! 1  disk       the seam to files: operating system, io_uring, fault latch, simulated disk
-//! 0  allocator, clock, codec, error, glob, memory_gauge, mutation, prefetch, process   ground
+//! 0  allocator, clock, codec, error, glob, headroom, memory_gauge, mutation, prefetch, process   ground
 //! ```
 
 pub mod admin;
@@ -33,6 +33,7 @@ pub mod engine;
 pub mod error;
 pub mod glob;
 pub mod hash;
+pub mod headroom;
 pub mod keyspace;
 pub mod log;
 pub mod long_double;

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("glob", 0),
     ("hash", 0),
     ("allocator", 0),
+    ("headroom", 0),
     ("long_double", 0),
     ("mutation", 0),
     ("prefetch", 0),

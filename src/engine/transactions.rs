@@ -1,6 +1,5 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH. An EXEC is one record: all its ops or none survive a crash.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::command::server::Server;
@@ -8,7 +7,7 @@ use crate::command::session::{Multi, Session, Watched, WatchedKeys};
 use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
 use crate::error::CommandError;
 use crate::keyspace::stripe::stripe_of;
-use crate::keyspace::waiters::StripeSet;
+use crate::keyspace::waiters::{StripeSet, WatchFlag};
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
 
@@ -176,15 +175,20 @@ fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
     Ok(())
 }
 
-/// A connection ends: what it left in the stripes is taken out.
+/// A session ends, or its transaction does before EXEC: what it left in the stripes is taken out.
 pub fn forget_session(server: &Server, session: &mut Session) {
     let watched = session.watched.take();
+    let watch_flag = std::mem::take(&mut session.watch_flag);
+    unwatch_keys(server, watched, &watch_flag);
+}
+
+/// Takes the mark of who watched these keys out of their stripes.
+pub fn unwatch_keys(server: &Server, watched: impl Iterator<Item = Watched>, watch_flag: &WatchFlag) {
     let Some(store) = server.store.get() else { return };
     for Watched { db, key, .. } in watched {
         let slot = store.keyspace.key(&key).slot;
         let mut held = store.keyspace.lock(StripeSet::one(stripe_of(slot)));
         let space = store.keyspace.space(db);
-        held.shelf_mut(slot).waiters.unwatch(space, &key, &session.watch_flag);
+        held.shelf_mut(slot).waiters.unwatch(space, &key, watch_flag);
     }
-    session.watch_flag = Arc::default();
 }

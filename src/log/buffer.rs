@@ -15,6 +15,8 @@ use super::record;
 
 /// Capacity that is kept from one group to the next; a larger buffer is given back.
 const KEEP_CAPACITY_BYTES: usize = 16 << 20;
+/// Capacity that is kept however small the groups are.
+const IDLE_CAPACITY_BYTES: usize = 64 << 10;
 
 /// A frame in a group, not yet sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,25 @@ impl Group {
         self.bytes.shrink_to(KEEP_CAPACITY_BYTES);
         self.records = 0;
         self.open();
+    }
+
+    /// Goes on with little more memory than groups of `len` bytes need. The memory that is too much, for the caller to free where
+    /// nobody waits. Does nothing for a group that has records, or if there is little to gain.
+    #[must_use]
+    pub fn trim(&mut self, len: usize) -> Vec<u8> {
+        let wanted = len.max(IDLE_CAPACITY_BYTES);
+        if !self.is_empty() || self.bytes.capacity() <= 4 * wanted {
+            return Vec::new();
+        }
+        self.spans = Vec::new();
+        let large = std::mem::replace(&mut self.bytes, Vec::with_capacity(wanted));
+        self.open();
+        large
+    }
+
+    #[cfg(test)]
+    pub const fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     fn append_pieces(&mut self, mut body: &[u8]) {

@@ -321,6 +321,14 @@ impl Log {
         self.shared.subscribers.write().push(wake);
     }
 
+    /// Gives back memory that only larger groups than those of late needed. To be called some ten times a second; does nothing while
+    /// the log is being written.
+    pub fn trim(&self) {
+        if let Some(mut writer) = self.shared.writer.try_lock() {
+            writer.trim(&self.shared);
+        }
+    }
+
     pub fn policy(&self) -> Policy {
         self.shared.policy()
     }

@@ -92,6 +92,8 @@ pub(super) struct Writer {
     /// The newest `synced_through` that the log itself or the manifest tells.
     pub witnessed: Lsn,
     pub last_write_at: Duration,
+    /// Bytes of the largest group of late; see [`Writer::trim`].
+    largest_lately: usize,
 }
 
 impl Writer {
@@ -106,6 +108,7 @@ impl Writer {
             rolled_through: lsn,
             witnessed: lsn,
             last_write_at: Duration::ZERO,
+            largest_lately: 0,
         }
     }
 
@@ -139,6 +142,21 @@ impl Writer {
             Wrote::All if may_wait => self.seal(shared, Wrote::All),
             other => other,
         }
+    }
+
+    /// Gives back what the buffers have grown to for groups larger than those of late. What counts as late fades by half with each
+    /// call, so that a load whose groups come and go in between keeps its memory.
+    pub fn trim(&mut self, shared: &Shared) {
+        let wanted = self.largest_lately;
+        self.largest_lately /= 2;
+        drop(self.group.trim(wanted));
+        let large = shared.pending.lock().trim(wanted);
+        drop(large);
+    }
+
+    #[cfg(test)]
+    pub const fn capacity(&self) -> usize {
+        self.group.capacity()
     }
 
     /// Ends the segment when somebody asked for it and everything up to the moment of asking is written: else `wrote`.
@@ -206,6 +224,7 @@ impl Writer {
         shared.set_write_stalled(false);
         self.last_write_at = shared.clock.monotonic();
         shared.stats.group_written(&self.group);
+        self.largest_lately = self.largest_lately.max(self.group.bytes().len());
         self.group.clear();
         self.next_span = 0;
         shared.publish_written(self.next_lsn, self.last_write_at);

@@ -299,6 +299,9 @@ impl<'a> Reply<'a> {
     fn count(&mut self, kind: u8, len: usize) {
         if len < 10 {
             self.out.extend_from_slice(&[kind, b'0' + len as u8, b'\r', b'\n']);
+        } else if len < 100 {
+            let [tens, ones] = [len / 10, len % 10].map(|digit| b'0' + digit as u8);
+            self.out.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
         } else {
             self.number(kind, len as i64);
         }
@@ -366,6 +369,10 @@ mod tests {
         }
         assert_both(|r| r.bulk(b""), "$0\r\n\r\n", "$0\r\n\r\n");
         assert_both(|r| r.bulk_str("0123456789"), "$10\r\n0123456789\r\n", "$10\r\n0123456789\r\n");
+        for len in [9, 10, 55, 99, 100, 101] {
+            let text = format!("${len}\r\n{}\r\n", "x".repeat(len));
+            assert_both(|r| r.bulk(&vec![b'x'; len]), &text, &text);
+        }
         assert_both(|r| r.bulk_integer(-12), "$3\r\n-12\r\n", "$3\r\n-12\r\n");
         assert_both(|r| r.null(), "$-1\r\n", "_\r\n");
         assert_both(|r| r.null_array(), "*-1\r\n", "_\r\n");

@@ -20,12 +20,13 @@ use crate::command::{channels, tracking};
 use crate::config::ClientClass;
 use crate::engine::blocking::{self, Delivery, Parked};
 use crate::engine::dispatch::WaitDurable;
-use crate::engine::{Flow, execute, look_ahead, run, transactions};
+use crate::engine::{Flow, execute, look_ahead, run};
 use crate::log::{LogState, Lsn};
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::{Limits, Parsed, Parser, ProtocolError, Reply};
 
 use super::client_memory;
+use super::estate::Estate;
 use super::line::{COUNTED_FROM, Line};
 use super::listen;
 use super::outbox::Outbox;
@@ -125,7 +126,10 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
     worker.connections.borrow_mut().push(Rc::downgrade(&connection));
     tokio::task::spawn_local(async move {
         std::future::poll_fn(|cx| connection.borrow_mut().poll(cx)).await;
-        connection.borrow_mut().end();
+        let worker = connection.borrow().worker.clone();
+        let estate = connection.borrow_mut().end();
+        drop(connection);
+        estate.settle(&worker.server, &worker.settling).await;
     });
 }
 
@@ -651,8 +655,8 @@ impl Connection {
         self.process(cx);
     }
 
-    /// Takes the connection out of everything that knows it.
-    fn end(&mut self) {
+    /// Takes the connection out of everything that knows it, but for what it leaves.
+    fn end(&mut self) -> Estate {
         let server = self.worker.server.clone();
         if let State::Blocked(parked, _) = std::mem::replace(&mut self.state, State::Ready) {
             // Claimed before: its reply is lost with the connection, as a reply on its way would be.
@@ -666,14 +670,12 @@ impl Connection {
         change_subscriptions(&self.worker, &self.line, &mut self.session);
         tracking::end(&server, &mut self.session);
         self.worker.subscribers.borrow_mut().forget(self.line.client.id);
-        transactions::forget_session(&server, &mut self.session);
         if !is_off(Safeguard::Forgotten) {
             server.clients.remove(self.line.client.id);
         }
         self.line.count_held(&server.stats, 0);
         self.line.dead.set(true);
-        // By now it has next to nothing; what is left goes with this call.
         *self.line.outbox.borrow_mut() = Outbox::default();
-        client_memory::forget(&server, &self.line.client);
+        Estate::of(&mut self.session)
     }
 }

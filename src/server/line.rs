@@ -18,6 +18,9 @@ use super::stream::WriteHalf;
 /// An outbox with less than this counts as empty where the replies of all connections are added up.
 pub const COUNTED_FROM: usize = 16 << 10;
 
+/// Bytes that one connection sends before others do: some tenths of a millisecond.
+const SENT_AT_ONCE: usize = 128 << 10;
+
 /// After so long without a request a connection gives up the room of its last replies.
 const GIVE_UP_ROOM_MS: u64 = 1000;
 
@@ -28,6 +31,8 @@ pub struct Line {
     pub client: Arc<Client>,
     /// In the flusher's list of this tick.
     pub is_due: Cell<bool>,
+    /// In the worker's list of those that have more to send than one tick sends.
+    pub has_more: Cell<bool>,
     /// Messages were handed to it that no tick has sent yet.
     pub has_mail: Cell<bool>,
     /// In the flusher's list of those that wait for the log.
@@ -61,6 +66,7 @@ impl Line {
             write,
             client,
             is_due: Cell::new(false),
+            has_more: Cell::new(false),
             has_mail: Cell::new(false),
             is_held: Cell::new(false),
             is_full: Cell::new(false),
@@ -162,14 +168,14 @@ impl Line {
         }
     }
 
-    /// Sends what the log allows and the socket takes.
-    pub fn send(&self, stats: &Stats, published: Published) {
-        self.send_by(WriteHalf::try_write, stats, published);
+    /// Sends what the log allows and the socket takes. True if there may be more of that, for when others have had their turn.
+    pub fn send(&self, stats: &Stats, published: Published) -> bool {
+        self.send_by(WriteHalf::try_write, stats, published)
     }
 
     /// As [`Self::send`], while the runtime stands still: it could not say that the socket takes something.
-    pub fn send_directly(&self, stats: &Stats, published: Published) {
-        self.send_by(WriteHalf::write_directly, stats, published);
+    pub fn send_directly(&self, stats: &Stats, published: Published) -> bool {
+        self.send_by(WriteHalf::write_directly, stats, published)
     }
 
     #[inline]
@@ -178,18 +184,20 @@ impl Line {
         write: impl Fn(&WriteHalf, &[u8]) -> std::io::Result<usize>,
         stats: &Stats,
         published: Published,
-    ) {
+    ) -> bool {
         if self.dead.get() || self.is_full.get() {
-            return;
+            return false;
         }
         let mut outbox = self.outbox.borrow_mut();
+        let mut left = SENT_AT_ONCE;
         loop {
             let ready = outbox.ready(published);
-            if ready.is_empty() {
+            if ready.is_empty() || left == 0 {
                 break;
             }
-            match write(&self.write, ready) {
+            match write(&self.write, &ready[..ready.len().min(left)]) {
                 Ok(sent) => {
+                    left -= sent;
                     outbox.consume(sent);
                     self.client.output_total.fetch_add(sent as u64, Relaxed);
                     stats.net_output_bytes.add(sent as u64);
@@ -213,6 +221,7 @@ impl Line {
         if self.closing.get() && outbox.is_empty() {
             self.end();
         }
+        left == 0
     }
 
     /// Keeps the sum over all connections; small outboxes are left out, so that it costs nothing for most.

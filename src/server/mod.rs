@@ -10,6 +10,7 @@ pub mod bell;
 mod client_memory;
 mod compactor;
 mod connection;
+mod estate;
 mod line;
 pub mod listen;
 pub mod logging;

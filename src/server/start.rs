@@ -19,6 +19,7 @@ use crate::engine::evict::{self, Room};
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
+use crate::headroom::Headroom;
 use crate::log::{LogOptions, Policy};
 use crate::process;
 use crate::recovery;
@@ -311,13 +312,14 @@ const EVICTION_STEP: Duration = Duration::from_millis(1);
 /// Statistics are sampled, memory is looked at and eviction is taken up this often.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Expiry and eviction have a thread of their own, since they wait for whoever holds a stripe; accepting connections must not.
+/// Expiry, eviction and what prepares for more memory have a thread of their own, since they wait for whoever holds a stripe; accepting connections must not.
 fn keep_house(server: &Server, over: &Notify) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without sockets needs nothing that could be missing");
     runtime.block_on(async {
         tokio::select! {
             () = expire(server) => {}
+            () = make_headroom(server) => {}
             () = over.notified() => {}
         }
     });
@@ -339,6 +341,7 @@ async fn expire(server: &Server) {
         if now >= beat {
             beat = now + BEAT;
             server.stats.sample(now);
+            server.store.get().into_iter().for_each(|store| store.log.trim());
             memory::refresh(server);
             evict(server, &mut session, &mut transaction).await;
         }
@@ -351,6 +354,18 @@ async fn expire(server: &Server) {
             && store.log.append_lsn() > store.log.written_lsn()
         {
             store.log.flush_tick(false);
+        }
+    }
+}
+
+/// Memory for the workers to grow into.
+async fn make_headroom(server: &Server) {
+    let mut headroom = Headroom::default();
+    loop {
+        tokio::time::sleep(BEAT).await;
+        headroom.look();
+        while !server.shutting_down.load(Relaxed) && headroom.add() {
+            tokio::task::yield_now().await;
         }
     }
 }

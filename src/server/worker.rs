@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::command::context::Transaction;
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::engine::{note_next, prefetch};
+use crate::headroom;
 use crate::keyspace::meanwhile;
 use crate::keyspace::prefetch::Place;
 use crate::log::LogState;
@@ -47,6 +48,8 @@ const BEGUN_AT_ONCE: usize = 16;
 const DELIVERIES_PER_TICK: usize = 8192;
 /// Subscribers to whom a tick sends what is in their outboxes. For the others more gathers meanwhile.
 const MAILED_PER_TICK: usize = 256;
+/// Connections that go on sending in one tick.
+const SENDING_PER_TICK: usize = 2;
 /// Longest that messages wait for a busy worker.
 const REST_MAX: Duration = Duration::from_millis(2);
 
@@ -82,8 +85,14 @@ pub struct Worker {
     pub subscribers: RefCell<Subscribers>,
     /// Connections with messages to send, longest first.
     mailed: RefCell<VecDeque<Rc<Line>>>,
-    /// There are deliveries left for another tick.
+    /// There are deliveries or turns left for another tick.
     carry_on: Notify,
+    /// Sockets were asked since turns were last granted.
+    asked: Cell<bool>,
+    /// Held by the ended connection that gives up what it has left.
+    pub settling: Semaphore,
+    /// Connections with more to send than one tick sends, longest first.
+    unfinished: RefCell<VecDeque<Rc<Line>>>,
     /// When the last deliveries ended, and how long they took.
     delivered: Cell<(Duration, Duration)>,
     /// When this tick's began, if it has some.
@@ -134,7 +143,10 @@ impl Worker {
             lines: RefCell::default(),
             subscribers: RefCell::default(),
             mailed: RefCell::default(),
+            unfinished: RefCell::default(),
             carry_on: Notify::new(),
+            asked: Cell::default(),
+            settling: Semaphore::new(1),
             delivered: Cell::default(),
             has_delivered: Cell::default(),
             connections: RefCell::default(),
@@ -205,6 +217,7 @@ impl Worker {
         loop {
             self.carry_on.notified().await;
             tokio::task::yield_now().await;
+            self.asked.set(true);
             self.bell.ring();
         }
     }
@@ -230,17 +243,20 @@ impl Worker {
         }
     }
 
+    /// Lets one of those with long pipelines go on, once for each time that the sockets are asked: whoever sent a short request
+    /// meanwhile comes first.
     fn grant_turns(&self) {
         let mut turns = self.turns.borrow_mut();
-        let count = turns.len().min(TURNS_PER_TICK);
-        turns.drain(..count).for_each(|line| line.take_turn());
         let mut crowded = self.crowded.borrow_mut();
-        if !client_memory::is_crowded(&self.server) {
-            crowded.drain(..).for_each(|line| line.take_turn());
+        if self.asked.replace(false) {
+            let count = turns.len().min(TURNS_PER_TICK);
+            turns.drain(..count).for_each(|line| line.take_turn());
+            if !client_memory::is_crowded(&self.server) {
+                crowded.drain(..).for_each(|line| line.take_turn());
+            }
         }
-        if !turns.is_empty() || !crowded.is_empty() {
-            // The next tick comes when all that are ready now have had theirs.
-            self.bell.ring();
+        if !turns.is_empty() || !crowded.is_empty() || !self.unfinished.borrow().is_empty() {
+            self.carry_on.notify_one();
         }
     }
 
@@ -299,6 +315,29 @@ impl Worker {
         }
     }
 
+    /// Adds some of those that have more to send, once for each time that the sockets are asked.
+    fn take_unfinished(&self, due: &mut Vec<Rc<Line>>) {
+        let mut unfinished = self.unfinished.borrow_mut();
+        if !self.asked.get() {
+            return;
+        }
+        let count = unfinished.len().min(SENDING_PER_TICK);
+        for line in unfinished.drain(..count) {
+            line.has_more.set(false);
+            if !line.is_due.replace(true) {
+                due.push(line);
+            }
+        }
+    }
+
+    /// Sends what a connection may send in this tick.
+    #[inline]
+    fn send(&self, line: &Rc<Line>, published: Published) {
+        if line.send(&self.server.stats, published) && !line.has_more.replace(true) {
+            self.unfinished.borrow_mut().push_back(line.clone());
+        }
+    }
+
     /// One tick: the log first, then the replies that it allows.
     fn flush(&self) {
         self.deliver_in_turn();
@@ -310,10 +349,11 @@ impl Worker {
         let mut due = std::mem::take(&mut *self.due.borrow_mut());
         self.lately.set(due.len());
         self.take_mailed(&mut due);
+        self.take_unfinished(&mut due);
         let Some(store) = self.server.store.get() else {
             for line in due.drain(..) {
                 line.is_due.set(false);
-                line.send(stats, Published { written: 0, durable: 0 });
+                self.send(&line, Published::default());
             }
             return;
         };
@@ -333,12 +373,12 @@ impl Worker {
             if line.is_due.get() {
                 return true;
             }
-            line.send(stats, published);
+            self.send(line, published);
             line.stays_held(failed)
         });
         for line in due.drain(..) {
             line.is_due.set(false);
-            line.send(stats, published);
+            self.send(&line, published);
             let was_held = line.is_held.get();
             if line.stays_held(failed) && !was_held {
                 held.push(line);
@@ -466,6 +506,7 @@ pub fn spawn(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         bell.belongs_to_this_thread();
+        headroom::this_thread_grows();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a thread that may start may have an epoll instance");
         let local = tokio::task::LocalSet::new();
@@ -489,7 +530,8 @@ pub fn spawn(
             worker.bell.silence();
             worker.deliver();
             worker.flush();
-            while !worker.mailed.borrow().is_empty() {
+            while !worker.mailed.borrow().is_empty() || !worker.unfinished.borrow().is_empty() {
+                worker.asked.set(true);
                 worker.flush();
             }
         });

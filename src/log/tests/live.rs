@@ -345,3 +345,48 @@ fn shutdown_on_a_full_disk_fails_and_succeeds_when_there_is_room() {
     bench.log.shutdown().unwrap();
     assert_eq!(open(&bench.disk.crash(1, CrashStyle::LoseAll), Policy::No).bodies, [b"x"]);
 }
+
+#[test]
+fn an_idle_log_gives_back_what_large_groups_needed_and_a_busy_one_keeps_it() {
+    let options =
+        LogOptions { segment_bytes: 8 << 20, buffer_bytes_max: 8 << 20, ..options(Policy::EverySec) };
+    let bench = try_open(&SimDisk::new(1), options).expect("the log opens").bench;
+    let capacity = || {
+        let shared = &bench.log.shared;
+        shared.pending.lock().capacity() + shared.writer.lock().capacity()
+    };
+    let write_large = || {
+        for _ in 0..20 {
+            bench.log.append(&[7; 100_000]);
+        }
+        bench.log.flush_tick(false);
+        bench.settle();
+    };
+    // Both buffers in turn.
+    (0..4).for_each(|_| write_large());
+    let large = capacity();
+    assert!(large >= 4_000_000, "{large}");
+    for _ in 0..50 {
+        bench.log.trim();
+        bench.write(b"small");
+        bench.log.trim();
+        write_large();
+        assert_eq!(capacity(), large, "large groups come again and again");
+    }
+    for _ in 0..12 {
+        bench.log.append(b"pending");
+        let pending = bench.log.shared.pending.lock().capacity();
+        bench.log.trim();
+        assert_eq!(bench.log.shared.pending.lock().capacity(), pending, "records are in it");
+        bench.log.flush_tick(false);
+        bench.settle();
+        bench.log.trim();
+    }
+    assert!(capacity() <= 2 * 4 * (64 << 10), "{}", capacity());
+    let lsn = bench.write(b"and it goes on");
+    assert_eq!(bench.log.written_lsn(), lsn);
+    bench.log.shutdown().unwrap();
+    let found = open(&bench.disk.kill(), Policy::EverySec);
+    assert_eq!(found.bodies.len(), 4 * 20 + 50 * 21 + 12 + 1);
+    assert_eq!(found.report.torn, None);
+}

@@ -46,10 +46,8 @@ impl Large {
 
     /// Rows of a range of ranks within the length.
     pub fn range(&self, ranks: Range<usize>) -> Walk<'_> {
-        let place = |rank| if ranks.is_empty() { (NO_LEAF, 0) } else { self.root.locate(rank) };
-        let front = place(ranks.start);
-        let back = place(ranks.end.saturating_sub(1));
-        Walk { leaves: &self.leaves, front, back, len: ranks.len() }
+        let front = if ranks.is_empty() { (NO_LEAF, 0) } else { self.root.locate(ranks.start) };
+        Walk { large: self, front, back: None, ranks }
     }
 
     pub fn set(&mut self, score: f64, member: &[u8]) {
@@ -110,11 +108,13 @@ impl Large {
 /// See [`Large::range`].
 #[derive(Debug, Clone)]
 pub struct Walk<'a> {
-    leaves: &'a Leaves,
-    /// Leaves and rows that come next at either end.
+    large: &'a Large,
+    /// Leaf and row that come next.
     front: (u32, usize),
-    back: (u32, usize),
-    len: usize,
+    /// Those that come next from the end, once somebody has asked.
+    back: Option<(u32, usize)>,
+    /// What is left.
+    ranks: Range<usize>,
 }
 
 impl<'a> Iterator for Walk<'a> {
@@ -122,29 +122,45 @@ impl<'a> Iterator for Walk<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.len = self.len.checked_sub(1)?;
+        self.ranks.next()?;
         let (id, row) = self.front;
-        let leaf = self.leaves.get(id);
+        let leaf = self.large.leaves.get(id);
         self.front = if row + 1 < leaf.len() { (id, row + 1) } else { (leaf.after, 0) };
         Some(leaf.row(row))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.len, Some(self.len))
+        self.ranks.size_hint()
+    }
+
+    /// Leaf by leaf.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut f: F) -> B {
+        let (mut folded, mut left) = (init, self.ranks.len());
+        let (mut id, mut row) = self.front;
+        while left > 0 {
+            let leaf = self.large.leaves.get(id);
+            let rows = row..leaf.len().min(row + left);
+            left -= rows.len();
+            folded = leaf.rows_of(rows).fold(folded, &mut f);
+            (id, row) = (leaf.after, 0);
+        }
+        folded
     }
 }
 
 impl DoubleEndedIterator for Walk<'_> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.len = self.len.checked_sub(1)?;
-        let (id, row) = self.back;
-        let leaf = self.leaves.get(id);
-        self.back = match row.checked_sub(1) {
+        let rank = self.ranks.next_back()?;
+        let leaves = &self.large.leaves;
+        let (id, row) = self.back.unwrap_or_else(|| self.large.root.locate(rank));
+        let leaf = leaves.get(id);
+        self.back = Some(match row.checked_sub(1) {
             Some(row) => (id, row),
             None if leaf.before == NO_LEAF => (NO_LEAF, 0),
-            None => (leaf.before, self.leaves.get(leaf.before).len() - 1),
-        };
+            None => (leaf.before, leaves.get(leaf.before).len() - 1),
+        });
         Some(leaf.row(row))
     }
 }

@@ -9,6 +9,7 @@
 //! told keeps the order.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use crate::prefetch::{LINE, prefetch};
 use crate::types::packed;
@@ -182,7 +183,23 @@ impl Leaf {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (f64, &[u8])> {
-        (0..self.len()).map(|row| self.row(row))
+        self.rows_of(0..self.len())
+    }
+
+    /// Some rows, one behind the other, of those there are.
+    #[inline]
+    pub fn rows_of(&self, rows: Range<usize>) -> impl Iterator<Item = (f64, &[u8])> {
+        let scores = self.bytes[..self.starts_at()].as_chunks::<8>().0[rows.clone()].iter();
+        let members = &self.bytes[self.members_at()..];
+        let starts = self.bytes[self.starts_at()..self.fingerprints_at()].as_chunks::<2>().0;
+        let start_of = |start: &[u8; 2]| u16::from_le_bytes(*start) as usize;
+        let mut start = starts.get(rows.start).map_or(members.len(), start_of);
+        let ends = starts[rows.end.min(rows.start + 1)..].iter().map(start_of).chain([members.len()]);
+        scores.zip(ends).map(move |(score, end)| {
+            let member = &members[start..end];
+            start = end;
+            (f64::from_le_bytes(*score), member)
+        })
     }
 
     /// Number of rows before a bound.
@@ -271,7 +288,7 @@ impl Leaf {
     }
 
     /// Removes rows.
-    pub fn remove(&mut self, rows: std::ops::Range<usize>) {
+    pub fn remove(&mut self, rows: Range<usize>) {
         self.close_gap(rows.start, rows.end);
         self.give_back();
     }

@@ -9,6 +9,8 @@ use super::leaves::{Leaves, NewRow, Separator};
 const CHILDREN_MAX: usize = 128;
 const SPARSE: usize = CHILDREN_MAX / 4;
 const JOINED_MAX: usize = CHILDREN_MAX / 4 * 3;
+/// Children that a search for a rank passes over at a time.
+const STEP: usize = 8;
 
 #[derive(Debug)]
 enum Children {
@@ -83,6 +85,15 @@ impl Node {
         let (mut node, mut rest) = (self, rank);
         loop {
             let mut at = 0;
+            // In steps of several children that are added up at once.
+            for counts in node.counts.as_chunks::<STEP>().0 {
+                let rows: usize = counts.iter().sum();
+                if rest < rows {
+                    break;
+                }
+                rest -= rows;
+                at += STEP;
+            }
             while rest >= node.counts[at] {
                 rest -= node.counts[at];
                 at += 1;

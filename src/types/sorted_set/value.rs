@@ -233,6 +233,14 @@ impl<'a> Iterator for Walk<'a> {
             Self::Large(walk) => walk.size_hint(),
         }
     }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut f: F) -> B {
+        match self {
+            Self::Small { small, offsets } => offsets.fold(init, |folded, at| f(folded, small.row(at))),
+            Self::Large(walk) => walk.fold(init, f),
+        }
+    }
 }
 
 impl DoubleEndedIterator for Walk<'_> {

@@ -87,6 +87,13 @@ fn check(set: &SortedSet, model: &Model, probe: usize) -> Result<(), TestCaseErr
         left -= 1;
     }
     prop_assert!(both.next().is_none() && both.next_back().is_none());
+    // Leaf by leaf, from the middle of one.
+    let mut rest = set.range(start..end);
+    let (first, last) = (rest.next(), rest.next_back());
+    let mut visited: Vec<_> = first.into_iter().collect();
+    rest.for_each(|row| visited.push(row));
+    visited.extend(last);
+    prop_assert_eq!(&visited, &rows[start..end]);
     Ok(())
 }
 

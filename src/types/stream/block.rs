@@ -24,10 +24,13 @@ pub(super) struct Limits {
     pub entries: usize,
 }
 
-/// A block of fewer entries than this may be larger than the limit, so that less of its memory is left over at the end.
+/// A block may be larger than the limit if fewer entries than this, of its average length, would fill it: so that less of the memory
+/// that belongs to it is left over at its end, and less of what leads to it is needed.
 const ENTRIES_FEW: usize = 32;
 /// By how much.
-const LARGER: usize = 4;
+const LARGER: usize = 16;
+/// Bytes in front of a block that are kept after their entries were removed; more if the rest is more.
+const PASSED_OVER_MAX: usize = 4 << 10;
 
 impl Limits {
     /// What values of the directives mean: 0 is no limit.
@@ -36,9 +39,14 @@ impl Limits {
         Self { bytes: no_limit(bytes, BYTES_MAX).min(BYTES_MAX), entries: no_limit(entries, usize::MAX) }
     }
 
-    /// Bytes of a block with so many entries.
-    fn bytes_of(self, entries: usize) -> usize {
-        if entries < ENTRIES_FEW { (self.bytes * LARGER).min(BYTES_MAX) } else { self.bytes }
+    /// Whether so many entries may take so many bytes.
+    fn admit(self, bytes: usize, entries: usize) -> bool {
+        entries <= self.entries && bytes <= self.bytes_max(bytes / entries)
+    }
+
+    /// Bytes of a block whose entries have this length on average.
+    fn bytes_max(self, average: usize) -> usize {
+        if average > self.bytes / ENTRIES_FEW { (self.bytes * LARGER).min(BYTES_MAX) } else { self.bytes }
     }
 }
 
@@ -82,7 +90,9 @@ impl<B: Deref<Target = [u8]>> Block<B> {
     pub fn view(&self) -> View<'_> {
         View { base: self.base, start: self.start, bytes: &self.bytes }
     }
+}
 
+impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Block<B> {
     /// Removes the first entries, fewer than there are.
     pub fn skip(&mut self, count: usize) {
         debug_assert!(count < self.len());
@@ -90,10 +100,23 @@ impl<B: Deref<Target = [u8]>> Block<B> {
             self.start = id_at(self.base, &self.bytes, self.start).1;
         }
         self.live -= count as u32;
+        let gone = self.start - self.view().names().end(&self.bytes);
+        if gone > PASSED_OVER_MAX && gone > self.bytes.len() / 2 {
+            self.cut();
+        }
     }
-}
 
-impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Block<B> {
+    /// Gives up the bytes that are passed over.
+    fn cut(&mut self) {
+        let names_end = self.view().names().end(&self.bytes);
+        let rest = &self.bytes[self.start..];
+        let mut kept = Vec::with_capacity(packed::good_size(names_end + rest.len()));
+        kept.extend_from_slice(&self.bytes[..names_end]);
+        kept.extend_from_slice(rest);
+        self.start = names_end;
+        self.bytes = kept.into();
+    }
+
     /// Removes entries, by ascending ids, all of which are here: takes as many from `ids` as there are of this block.
     pub fn remove(&mut self, ids: &mut Peekable<impl Iterator<Item = StreamId>>) {
         let last = self.last;
@@ -154,17 +177,18 @@ impl Open {
 
     /// Appends an entry with an id above the last, unless the limits forbid it.
     pub fn push(&mut self, id: StreamId, fields: Strings<'_>, limits: Limits) -> bool {
-        if self.ever as usize >= limits.entries {
+        let entries = self.ever as usize + 1;
+        if entries > limits.entries {
             return false;
         }
         let entry = NewEntry::new(id, fields, self.base, Some(&self.view().names()));
         let len = self.bytes.len() + entry.len();
-        let bytes_max = limits.bytes_of(self.ever as usize + 1);
-        if len > bytes_max {
+        if !limits.admit(len, entries) {
             return false;
         }
         if len > self.bytes.capacity() {
             // In steps of a half, yet not beyond what can become full.
+            let bytes_max = limits.bytes_max(len / entries);
             let room = packed::good_size(len.max((len + len / 2).min(bytes_max)));
             self.bytes.reserve_exact(room - self.bytes.len());
         }
@@ -323,7 +347,7 @@ impl<B: Deref<Target = [u8]>> Block<B> {
         assert!(self.base <= ids[0]);
         if let Some(limits) = limits {
             assert!(self.ever as usize <= limits.entries && self.live <= self.ever);
-            assert!(self.ever == 1 || self.bytes.len() <= limits.bytes_of(1));
+            assert!(self.ever == 1 || self.bytes.len() <= limits.bytes_max(usize::MAX));
         }
     }
 }

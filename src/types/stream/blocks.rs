@@ -114,11 +114,13 @@ impl Blocks {
         while count > 0
             && let Some(mut block) = self.full.first_entry()
         {
+            self.full_bytes -= real_size(block.get().allocated());
             if count < block.get().len() {
-                return block.get_mut().skip(count);
+                block.get_mut().skip(count);
+                self.full_bytes += real_size(block.get().allocated());
+                return;
             }
             count -= block.get().len();
-            self.full_bytes -= real_size(block.get().allocated());
             block.remove();
         }
         match &mut self.open {

@@ -318,6 +318,48 @@ fn names_are_kept_once_for_a_block() {
 }
 
 #[test]
+fn long_entries_cost_little_more_than_their_bytes() {
+    for len in [150, 512, 1500] {
+        let mut stream = Stream::default();
+        (1..=5000).for_each(|ms| add(&mut stream, ms, &[b"name", &vec![b'x'; len]]));
+        stream.entries.check(None);
+        let each = stream.heap_bytes() / 5000;
+        assert!(each <= len + 10 + len / 20, "{each} for {len}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_kept_short_holds_little_of_what_it_had() {
+    let mut stream = Stream::default();
+    for ms in 1..=1000 {
+        add(&mut stream, ms, &[b"name", &[b'x'; 500]]);
+        if ms > 5 {
+            stream.apply(&StreamOp::Trim { count: 1, forget: false }).expect("there are six");
+            stream.entries.check(None);
+        }
+        assert!(stream.heap_bytes() < 16 << 10, "{}", stream.heap_bytes());
+    }
+    assert_eq!(stream.length(), 5);
+    let ids: Vec<u64> = stream.range(ALL).map(|entry| entry.id.ms).collect();
+    assert_eq!(ids, [996, 997, 998, 999, 1000]);
+}
+
+#[test]
+fn a_full_block_is_cut_once_most_of_it_is_trimmed() {
+    let mut stream = Stream::default();
+    (1..=300).for_each(|ms| add(&mut stream, ms, &[b"name", &[ms as u8; 500]]));
+    for (gone, most) in [(45, 175_000), (60, 145_000), (195, 75_000)] {
+        let count = gone - (300 - stream.length() as u64);
+        stream.apply(&StreamOp::Trim { count, forget: false }).expect("there are more");
+        stream.entries.check(None);
+        let expected = (gone + 1..=300).map(|ms| (ms, vec![ms as u8; 500]));
+        let found = stream.range(ALL).map(|entry| (entry.id.ms, row(entry).1[1].clone()));
+        assert!(found.eq(expected), "{gone}");
+        assert!(stream.heap_bytes() <= most, "{gone}: {}", stream.heap_bytes());
+    }
+}
+
+#[test]
 fn deleted_entries_give_their_memory_back() {
     let mut stream = Stream::default();
     (1..=10_000).for_each(|ms| add(&mut stream, ms, &[b"name", &[b'x'; 30]]));

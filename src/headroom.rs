@@ -1,0 +1,248 @@
+//! Memory that will be asked for soon is put in place before it is, by a thread that nobody waits for.
+//!
+//! The first touch of a page makes the system find and clear it. With huge pages that is two mebibytes at a time: 0.1 ms on bare
+//! metal, 6 ms measured in a virtual machine whose host has to find them as well. A worker that met that while the store grew kept all of
+//! its clients waiting. So threads whose memory grows say so ([`this_thread_grows`]); another thread looks now and then how much free
+//! memory in place their arenas have ([`Headroom::look`]) and adds to it ([`Headroom::add`]).
+//!
+//! Only with jemalloc, whose arenas keep what was freed for about ten seconds before they give it back: what is added and not used goes
+//! the same way. An arena that does not grow gets nothing. Not promised: that growth of any speed finds its memory in place.
+
+/// Touched at a time: a huge page.
+const STEP: usize = 2 << 20;
+
+/// What an arena that grew should have free, at least and at most.
+const WANTED_MIN: usize = 4 * STEP;
+const WANTED_MAX: usize = 16 * STEP;
+
+/// How much to add for an arena that has grown by `grown` bytes since the last look and has `free` bytes in place: it should have enough
+/// for two to four times of that.
+fn lacking(grown: usize, free: usize) -> usize {
+    // A few pages are what any busy thread takes and gives back.
+    if grown < STEP / 8 {
+        return 0;
+    }
+    let half = (2 * grown).next_multiple_of(STEP).clamp(WANTED_MIN / 2, WANTED_MAX / 2);
+    // More than is free, so none of what is free can be taken for it.
+    if free < half { half } else { 0 }
+}
+
+/// The calling thread's memory grows, and others wait for it.
+pub fn this_thread_grows() {
+    #[cfg(feature = "jemalloc")]
+    jemalloc::note_arena();
+}
+
+/// Makes room for the threads that grow.
+#[derive(Default)]
+pub struct Headroom {
+    arenas: Vec<Arena>,
+    adding: Option<Piece>,
+}
+
+/// What was seen at the last look.
+struct Arena {
+    number: u32,
+    used: usize,
+    lacks: usize,
+}
+
+impl Headroom {
+    /// Looks what is needed, by the allocator's figures as they were last refreshed ([`crate::allocator::usage`]).
+    pub fn look(&mut self) {
+        for number in growing() {
+            let Some((used, free)) = used_and_free(number) else { continue };
+            match self.arenas.iter_mut().find(|arena| arena.number == number) {
+                Some(arena) => {
+                    arena.lacks = lacking(used.saturating_sub(arena.used), free);
+                    arena.used = used;
+                }
+                // It is new, so it will grow.
+                None => self.arenas.push(Arena { number, used, lacks: WANTED_MIN / 2 }),
+            }
+        }
+    }
+
+    /// Goes on by a step, which may take milliseconds. False if nothing is needed any more.
+    #[must_use]
+    pub fn add(&mut self) -> bool {
+        if self.adding.is_none() {
+            let Some(arena) = self.arenas.iter_mut().find(|arena| arena.lacks > 0) else { return false };
+            self.adding = Piece::take(arena.number, std::mem::take(&mut arena.lacks));
+        }
+        // Let go when all of it is in place.
+        self.adding = self.adding.take().and_then(Piece::touch);
+        true
+    }
+}
+
+#[cfg(feature = "jemalloc")]
+use jemalloc::{Piece, growing, used_and_free};
+#[cfg(not(feature = "jemalloc"))]
+use other::{Piece, growing, used_and_free};
+
+#[cfg(feature = "jemalloc")]
+mod jemalloc {
+    use std::ptr::NonNull;
+
+    use parking_lot::Mutex;
+    use tikv_jemalloc_ctl::raw;
+    use tikv_jemalloc_sys::{MALLOCX_ALIGN, MALLOCX_ARENA, MALLOCX_TCACHE_NONE, mallocx, sdallocx};
+
+    use super::STEP;
+
+    /// Arenas of the threads that grow.
+    static GROWING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+    /// One touch puts at least so much in place.
+    const PAGE: usize = 4096;
+
+    pub fn note_arena() {
+        // SAFETY: this figure is an `unsigned`, which is `u32`.
+        if let Ok(number) = unsafe { raw::read::<u32>(b"thread.arena\0") } {
+            let mut growing = GROWING.lock();
+            if !growing.contains(&number) {
+                growing.push(number);
+            }
+        }
+    }
+
+    pub fn growing() -> Vec<u32> {
+        GROWING.lock().clone()
+    }
+
+    /// Sizes of free memory that count, by jemalloc's number: from 512 KiB, four in each doubling, to some gigabytes. What is in
+    /// smaller pieces serves whoever wants little.
+    const LARGE: std::ops::Range<usize> = 23..72;
+
+    /// Bytes in pages in use, and in large pieces that are free and in physical memory.
+    pub fn used_and_free(number: u32) -> Option<(usize, usize)> {
+        let figure = |name: &str| {
+            let name = format!("stats.arenas.{number}.{name}\0");
+            // SAFETY: these figures are `size_t`, which is `usize`.
+            unsafe { raw::read::<usize>(name.as_bytes()) }.ok()
+        };
+        let mut free = 0;
+        for size in LARGE {
+            free += figure(&format!("extents.{size}.dirty_bytes"))?;
+        }
+        Some((figure("pactive")? * PAGE, free))
+    }
+
+    /// Memory of an arena on its way to be free and in place: `start` was allocated by `mallocx` with `len` and `flags`, the first
+    /// `touched` bytes of it were written, and nobody else knows it.
+    pub struct Piece {
+        start: NonNull<u8>,
+        len: usize,
+        flags: i32,
+        touched: usize,
+    }
+
+    impl Piece {
+        pub fn take(arena: u32, len: usize) -> Option<Self> {
+            let flags = MALLOCX_ALIGN(STEP) | MALLOCX_ARENA(arena as usize) | MALLOCX_TCACHE_NONE;
+            // SAFETY: `len` is not 0, as `mallocx` asks; the result is looked at.
+            let start = NonNull::new(unsafe { mallocx(len.max(STEP), flags) }.cast::<u8>())?;
+            Some(Self { start, len: len.max(STEP), flags, touched: 0 })
+        }
+
+        /// Touches one more step. `None` when that was the last: then it is free.
+        pub fn touch(mut self) -> Option<Self> {
+            let end = self.len.min(self.touched + STEP);
+            for offset in (self.touched..end).step_by(PAGE) {
+                // SAFETY: within the allocation, see `Piece`.
+                unsafe { self.start.as_ptr().add(offset).write_volatile(0) };
+            }
+            self.touched = end;
+            (end < self.len).then_some(self)
+        }
+    }
+
+    impl Drop for Piece {
+        fn drop(&mut self) {
+            // SAFETY: allocated with this size and these flags, see `Piece`; not used any more.
+            unsafe { sdallocx(self.start.as_ptr().cast(), self.len, self.flags) };
+        }
+    }
+}
+
+#[cfg(not(feature = "jemalloc"))]
+mod other {
+    pub fn growing() -> Vec<u32> {
+        Vec::new()
+    }
+
+    pub fn used_and_free(_: u32) -> Option<(usize, usize)> {
+        None
+    }
+
+    pub struct Piece;
+
+    impl Piece {
+        pub fn take(_: u32, _: usize) -> Option<Self> {
+            None
+        }
+
+        pub fn touch(self) -> Option<Self> {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn who_grows_gets_room_for_more_of_the_same_within_bounds() {
+        assert_eq!(lacking(0, 0), 0);
+        assert_eq!(lacking(MIB / 8, 0), 0, "pages go back and forth");
+        assert_eq!(lacking(MIB, 0), 4 * MIB);
+        assert_eq!(lacking(5 * MIB, 0), 10 * MIB);
+        assert_eq!(lacking(5 * MIB, 10 * MIB), 0, "there is enough");
+        assert_eq!(lacking(1 << 40, 0), 16 * MIB);
+    }
+
+    #[test]
+    fn what_is_added_is_more_than_any_free_piece() {
+        for grown in [MIB, 3 * MIB, 7 * MIB, 100 * MIB] {
+            for free in (0..64 * MIB).step_by(MIB) {
+                assert!(matches!(lacking(grown, free), 0) || lacking(grown, free) > free);
+            }
+        }
+    }
+
+    /// A thread of its own, which nothing else in this process allocates in.
+    #[cfg(feature = "jemalloc")]
+    #[test]
+    fn an_arena_that_grew_has_memory_in_place() {
+        use tikv_jemalloc_ctl::raw;
+        std::thread::spawn(|| {
+            // SAFETY: these figures are `unsigned`, which is `u32`.
+            let number: u32 = unsafe { raw::read(b"arenas.create\0") }.expect("another arena");
+            unsafe { raw::write(b"thread.arena\0", number) }.expect("an arena for this thread");
+            this_thread_grows();
+            let mut headroom = Headroom::default();
+            let mut look = || {
+                crate::allocator::usage();
+                headroom.look();
+                let mine = headroom.arenas.iter().find(|arena| arena.number == number);
+                let lacks = mine.map(|arena| arena.lacks);
+                while headroom.add() {}
+                crate::allocator::usage();
+                (lacks, used_and_free(number).expect("jemalloc keeps figures").1)
+            };
+            let (lacks, free) = look();
+            assert_eq!(lacks, Some(WANTED_MIN / 2), "nothing is known of how it grows");
+            assert!(free >= WANTED_MIN / 2, "{free}");
+            let kept = vec![1u8; 6 * MIB];
+            let lacks = look().0.expect("it was seen");
+            assert!((12 * MIB..=16 * MIB).contains(&lacks), "{lacks}");
+            assert_eq!(look().0, Some(0), "it did not grow");
+            drop(kept);
+        })
+        .join()
+        .expect("the thread's assertions hold");
+    }
+}
