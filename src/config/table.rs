@@ -293,7 +293,7 @@ directives! {
         hll_sparse_max_bytes "hll-sparse-max-bytes" [] size(0, SIZE_MAX) = "3000" Mutable Live
             "Bytes up to which a HyperLogLog is sparse.";
         stream_node_max_bytes "stream-node-max-bytes" [] size(0, SIZE_MAX) = "4096" Mutable Live
-            "Bytes of one block of a stream; four times as many with fewer than 32 entries; 0: up to 64 KiB, as in any case.";
+            "Bytes of one block of a stream; sixteen times as many if its entries are so long that fewer than 32 would fill it; 0: up to 64 KiB, as in any case.";
         stream_node_max_entries "stream-node-max-entries" [] int(0, LONG_MAX) = "100" Mutable Live
             "Entries of one block of a stream; 0 for no limit.";
     }
