@@ -13,16 +13,19 @@ const STEP: usize = 2 << 20;
 
 /// What an arena that grew should have free, at least and at most.
 const WANTED_MIN: usize = 4 * STEP;
-const WANTED_MAX: usize = 16 * STEP;
+const WANTED_MAX: usize = 24 * STEP;
 
-/// How much to add for an arena that has grown by `grown` bytes since the last look and has `free` bytes in place: it should have enough
-/// for two to four times of that.
+/// The share of the way down that a peak comes at each look: in ten seconds nearly all, at ten looks a second.
+const PEAK_DECAY: usize = 32;
+
+/// How much to add for an arena that has grown by `grown` bytes beyond its peak and has `free` bytes in place: it should have enough
+/// for three to six times of that.
 fn lacking(grown: usize, free: usize) -> usize {
     // A few pages are what any busy thread takes and gives back.
     if grown < STEP / 8 {
         return 0;
     }
-    let half = (2 * grown).next_multiple_of(STEP).clamp(WANTED_MIN / 2, WANTED_MAX / 2);
+    let half = (3 * grown).next_multiple_of(STEP).clamp(WANTED_MIN / 2, WANTED_MAX / 2);
     // More than is free, so none of what is free can be taken for it.
     if free < half { half } else { 0 }
 }
@@ -43,8 +46,16 @@ pub struct Headroom {
 /// What was seen at the last look.
 struct Arena {
     number: u32,
-    used: usize,
+    /// The most that was in use, coming down slowly to what is: memory up to there was in place lately and mostly still is.
+    peak: usize,
     lacks: usize,
+}
+
+impl Arena {
+    fn see(&mut self, used: usize, free: usize) {
+        self.lacks = lacking(used.saturating_sub(self.peak), free);
+        self.peak = used.max(self.peak - self.peak.saturating_sub(used) / PEAK_DECAY);
+    }
 }
 
 impl Headroom {
@@ -53,12 +64,9 @@ impl Headroom {
         for number in growing() {
             let Some((used, free)) = used_and_free(number) else { continue };
             match self.arenas.iter_mut().find(|arena| arena.number == number) {
-                Some(arena) => {
-                    arena.lacks = lacking(used.saturating_sub(arena.used), free);
-                    arena.used = used;
-                }
+                Some(arena) => arena.see(used, free),
                 // It is new, so it will grow.
-                None => self.arenas.push(Arena { number, used, lacks: WANTED_MIN / 2 }),
+                None => self.arenas.push(Arena { number, peak: used, lacks: WANTED_MIN / 2 }),
             }
         }
     }
@@ -199,9 +207,25 @@ mod tests {
         assert_eq!(lacking(0, 0), 0);
         assert_eq!(lacking(MIB / 8, 0), 0, "pages go back and forth");
         assert_eq!(lacking(MIB, 0), 4 * MIB);
-        assert_eq!(lacking(5 * MIB, 0), 10 * MIB);
-        assert_eq!(lacking(5 * MIB, 10 * MIB), 0, "there is enough");
-        assert_eq!(lacking(1 << 40, 0), 16 * MIB);
+        assert_eq!(lacking(5 * MIB, 0), 16 * MIB);
+        assert_eq!(lacking(5 * MIB, 16 * MIB), 0, "there is enough");
+        assert_eq!(lacking(1 << 40, 0), 24 * MIB);
+    }
+
+    #[test]
+    fn who_uses_what_it_used_lately_gets_nothing() {
+        let mut arena = Arena { number: 0, peak: 10 * MIB, lacks: 0 };
+        for _ in 0..20 {
+            for used in [2 * MIB, 9 * MIB] {
+                arena.see(used, 0);
+                assert_eq!(arena.lacks, 0);
+            }
+        }
+        for _ in 0..100 {
+            arena.see(2 * MIB, 0);
+        }
+        arena.see(9 * MIB, 0);
+        assert!(arena.lacks > 0, "it was given back meanwhile");
     }
 
     #[test]
@@ -238,7 +262,7 @@ mod tests {
             assert!(free >= WANTED_MIN / 2, "{free}");
             let kept = vec![1u8; 6 * MIB];
             let lacks = look().0.expect("it was seen");
-            assert!((12 * MIB..=16 * MIB).contains(&lacks), "{lacks}");
+            assert!((18 * MIB..=24 * MIB).contains(&lacks), "{lacks}");
             assert_eq!(look().0, Some(0), "it did not grow");
             drop(kept);
         })

@@ -178,6 +178,7 @@ impl Rig {
         {
             blocking::forget(&self.server, &parked.waiter);
         }
+        *self.sessions[session].client.blocked.lock() = None;
         channels::forget_session(&self.server, &mut self.sessions[session]);
         tracking::end(&self.server, &mut self.sessions[session]);
         transactions::forget_session(&self.server, &mut self.sessions[session]);
@@ -271,5 +272,30 @@ impl Rig {
 impl Default for Rig {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A client that is blocked and its waiter know each other: as at the end of a connection they are told apart, or neither would go.
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.sessions.iter().for_each(|session| *session.client.blocked.lock() = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_clients_that_were_blocked() {
+        let mut rig = Rig::new();
+        let clients = [0, 1].map(|session| Arc::downgrade(&rig.session(session).client));
+        for session in [0, 1] {
+            rig.run_as(session, "BLPOP list 0");
+            assert!(rig.is_blocked(session));
+        }
+        rig.disconnect(0);
+        drop(rig);
+        assert!(clients.iter().all(|client| client.upgrade().is_none()));
     }
 }

@@ -219,7 +219,13 @@ impl Outbox {
             }
         } else if self.sent > 64 << 10 && self.sent > self.bytes.len() / 2 {
             self.base += self.sent as u64;
-            self.bytes.drain(..self.sent);
+            let rest = self.bytes.len() - self.sent;
+            if self.bytes.capacity() / 4 > rest {
+                // It may wait for long: in no more room than it needs.
+                self.bytes = self.bytes[self.sent..].to_vec();
+            } else {
+                self.bytes.drain(..self.sent);
+            }
             self.sent = 0;
         }
     }
@@ -228,6 +234,15 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_behind_what_was_sent_keeps_no_room_of_it() {
+        let mut outbox = Outbox::default();
+        outbox.bytes.resize(1 << 20, b'x');
+        outbox.consume((1 << 20) - 1000);
+        assert_eq!(outbox.len(), 1000);
+        assert!(outbox.heap_len() < 1 << 18, "{}", outbox.heap_len());
+    }
 
     fn at(written: Lsn, durable: Lsn) -> Published {
         Published { written, durable }

@@ -36,8 +36,9 @@ const SMALL_BUFFERS_MAX: usize = 1024;
 /// With fewer busy connections there is nothing to gather.
 const GATHER_FROM: usize = 2;
 
-/// Connections with long pipelines that go on in one tick; the others of them wait. One makes up to a mebibyte of replies.
-const TURNS_PER_TICK: usize = 1;
+/// Connections with long pipelines that are looked at for one that may go on in a tick; the others wait. It makes up to a mebibyte of
+/// replies.
+const ASKED_FOR_TURNS: usize = 16;
 
 /// Connections that the sweep looks at before others get their turn.
 const SWEPT_AT_ONCE: usize = 512;
@@ -249,8 +250,16 @@ impl Worker {
         let mut turns = self.turns.borrow_mut();
         let mut crowded = self.crowded.borrow_mut();
         if self.asked.replace(false) {
-            let count = turns.len().min(TURNS_PER_TICK);
-            turns.drain(..count).for_each(|line| line.take_turn());
+            for _ in 0..turns.len().min(ASKED_FOR_TURNS) {
+                let Some(line) = turns.pop_front() else { break };
+                if line.has_more.get() {
+                    // Its replies leave before it makes more of them.
+                    turns.push_back(line);
+                } else {
+                    line.take_turn();
+                    break;
+                }
+            }
             if !client_memory::is_crowded(&self.server) {
                 crowded.drain(..).for_each(|line| line.take_turn());
             }
