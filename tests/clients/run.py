@@ -6,7 +6,7 @@ SIGKILL to the server at a random moment within the next tenth of a second, star
 port, waits for PING, and answers `@restarted` on the script's standard input. Scripts that ask for several servers find them
 in PORTS and say which one: `@crash 2`. Everything else that is printed is passed on.
 
-Libraries run a few at a time, under `always`. Their versions in docs/ecosystem.md must be those that are installed.
+Patterns run two at a time; libraries a few, under `always`. Their versions in docs/ecosystem.md must be those that are installed.
 
 DURAMEN_BIN names the server binary (default: the debug build); redis-server serves to try out the scripts themselves.
 """
@@ -32,6 +32,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 ENVIRONMENT = os.path.join(ROOT, "target", "test-env")
 READY_WITHIN_S = 60
 LIBRARY_WITHIN_S = 240
+# They keep their servers busy.
+PATTERNS_AT_ONCE = 2
 
 
 class Script(NamedTuple):
@@ -221,7 +223,7 @@ def main():
     parser.add_argument("--appendfsync", action="append", choices=["always", "everysec", "no"])
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="patterns with streams, with crashes, for so long each")
     parser.add_argument("--commands", action="store_true", help="print which commands each script called")
-    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="how many libraries run at a time")
+    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="how many run at a time (patterns: two at most)")
     options = parser.parse_args()
     if options.soak:
         os.environ["SOAK_S"] = str(options.soak)
@@ -234,11 +236,9 @@ def main():
 
     names = options.scripts or list(PATTERNS if options.soak else SCRIPTS)
     jobs = [(name, how) for name in names for how in options.appendfsync or SCRIPTS[name].appendfsync]
-    for job in jobs:
-        if job[0] in PATTERNS:
-            run(job)
-    with concurrent.futures.ThreadPoolExecutor(options.at_once) as several:
-        list(several.map(run, [job for job in jobs if job[0] in LIBRARIES]))
+    for kind, at_once in ((PATTERNS, min(options.at_once, PATTERNS_AT_ONCE)), (LIBRARIES, options.at_once)):
+        with concurrent.futures.ThreadPoolExecutor(at_once) as several:
+            list(several.map(run, [job for job in jobs if job[0] in kind]))
     print("clients: " + (f"FAILED {', '.join(failed)}" if failed else "all passed"))
     return 1 if failed else 0
 
