@@ -363,6 +363,37 @@ fn a_power_loss_at_any_operation_of_a_salvage_leaves_what_can_be_salvaged_again(
 }
 
 #[test]
+fn a_power_loss_at_any_operation_of_a_salvage_elsewhere_leaves_no_manifest_of_what_is_not_there() {
+    let store = store(&Keep::NOTHING);
+    let file = store.catalog.files.iter().max_by_key(|file| file.bytes).expect("some");
+    let damaged = flipped(&store.disk, &header::path(file.sequence), 4096 + 100);
+    let manifest = |disk: &SimDisk| disk.read_raw("MANIFEST-a");
+    let (mut ended, mut in_flight) = (false, 0);
+    for stop in 0.. {
+        let target = SimDisk::new(5);
+        target.crash_after(stop);
+        ended = repair(&damaged, &*clock(), &Place::Into(&target), true, true, &mut Vec::new()).is_ok();
+        let whole = target.crash(stop, CrashStyle::KeepAll);
+        if manifest(&whole) != manifest(&target.crash(stop, CrashStyle::LoseAll)) {
+            // Its name may be there before other names are.
+            in_flight += 1;
+            for chance in 0..40 {
+                let after = target.crash(chance, CrashStyle::Random);
+                for file in
+                    whole.files().iter().filter(|file| file.contains('/') && manifest(&after).is_some())
+                {
+                    assert!(after.read_raw(file) == whole.read_raw(file), "{chance} after {stop}: {file}");
+                }
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(ended && in_flight > 0);
+}
+
+#[test]
 fn where_an_older_snapshot_leads_to_the_same_state_nothing_is_salvaged() {
     let keep =
         Keep { snapshots: 3, window: duramen::snapshot::retained::Window::Us(1_000_000_000), replaced: true };
