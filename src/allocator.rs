@@ -5,7 +5,7 @@
 /// The allocator's own figures, in bytes. Each contains the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Asked for by the program.
+    /// Asked for by the program, but for what `headroom` has in hand.
     pub allocated: u64,
     /// In pages that hold at least one allocation.
     pub active: u64,
@@ -16,6 +16,7 @@ pub struct Usage {
 #[cfg(feature = "jemalloc")]
 mod jemalloc {
     use super::Usage;
+    use crate::headroom;
     use tikv_jemalloc_ctl::thread::{self, ThreadLocal};
     use tikv_jemalloc_ctl::{arenas, epoch, raw};
 
@@ -27,13 +28,16 @@ mod jemalloc {
     }
 
     pub fn usage() -> Usage {
+        let in_hand = headroom::in_hand();
         // Figures are as of the last advance of the epoch.
         if epoch::advance().is_err() {
             return Usage::default();
         }
         let of = |name: &[u8]| statistic(name).unwrap_or(0);
+        // Rather a little too few for a moment than data evicted for what is none.
+        let in_hand = in_hand.max(headroom::in_hand()) as u64;
         Usage {
-            allocated: of(b"stats.allocated\0"),
+            allocated: of(b"stats.allocated\0").saturating_sub(in_hand),
             active: of(b"stats.active\0"),
             resident: of(b"stats.resident\0"),
         }

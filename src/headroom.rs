@@ -8,6 +8,8 @@
 //! Only with jemalloc, whose arenas keep what was freed for about ten seconds before they give it back: what is added and not used goes
 //! the same way. An arena that does not grow gets nothing. Not promised: that growth of any speed finds its memory in place.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 /// Touched at a time: a huge page.
 const STEP: usize = 2 << 20;
 
@@ -28,6 +30,14 @@ fn lacking(grown: usize, free: usize) -> usize {
     let half = (3 * grown).next_multiple_of(STEP).clamp(WANTED_MIN / 2, WANTED_MAX / 2);
     // More than is free, so none of what is free can be taken for it.
     if free < half { half } else { 0 }
+}
+
+/// Bytes that are being put in place: nobody's data, though the allocator counts them as allocated.
+static IN_HAND: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of the allocator's figures that are nobody's, about.
+pub fn in_hand() -> usize {
+    IN_HAND.load(Relaxed)
 }
 
 /// The calling thread's memory grows, and others wait for it.
@@ -92,12 +102,14 @@ use other::{Piece, growing, used_and_free};
 #[cfg(feature = "jemalloc")]
 mod jemalloc {
     use std::ptr::NonNull;
+    use std::sync::atomic::Ordering::Relaxed;
 
     use parking_lot::Mutex;
     use tikv_jemalloc_ctl::raw;
-    use tikv_jemalloc_sys::{MALLOCX_ALIGN, MALLOCX_ARENA, MALLOCX_TCACHE_NONE, mallocx, sdallocx};
+    use tikv_jemalloc_sys::{MALLOCX_ALIGN, MALLOCX_ARENA, MALLOCX_TCACHE_NONE, mallocx, nallocx, sdallocx};
 
-    use super::STEP;
+    use super::{IN_HAND, STEP};
+    use crate::memory_gauge;
 
     /// Arenas of the threads that grow.
     static GROWING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
@@ -149,8 +161,18 @@ mod jemalloc {
         pub fn take(arena: u32, len: usize) -> Option<Self> {
             let flags = MALLOCX_ALIGN(STEP) | MALLOCX_ARENA(arena as usize) | MALLOCX_TCACHE_NONE;
             // SAFETY: `len` is not 0, as `mallocx` asks; the result is looked at.
-            let start = NonNull::new(unsafe { mallocx(len.max(STEP), flags) }.cast::<u8>())?;
-            Some(Self { start, len: len.max(STEP), flags, touched: 0 })
+            let len = unsafe { nallocx(len.max(STEP), flags) };
+            if len == 0 {
+                return None;
+            }
+            IN_HAND.fetch_add(len, Relaxed);
+            // SAFETY: `len` is not 0, as `mallocx` asks; the result is looked at.
+            let Some(start) = NonNull::new(unsafe { mallocx(len, flags) }.cast::<u8>()) else {
+                IN_HAND.fetch_sub(len, Relaxed);
+                return None;
+            };
+            memory_gauge::overlook(len as i64);
+            Some(Self { start, len, flags, touched: 0 })
         }
 
         /// Touches one more step. `None` when that was the last: then it is free.
@@ -169,6 +191,8 @@ mod jemalloc {
         fn drop(&mut self) {
             // SAFETY: allocated with this size and these flags, see `Piece`; not used any more.
             unsafe { sdallocx(self.start.as_ptr().cast(), self.len, self.flags) };
+            memory_gauge::overlook(-(self.len as i64));
+            IN_HAND.fetch_sub(self.len, Relaxed);
         }
     }
 }

@@ -47,6 +47,12 @@ pub fn refresh() -> allocator::Usage {
     usage
 }
 
+/// What this thread has just allocated, or freed, is nobody's data: it is not to be added.
+pub fn overlook(bytes: i64) {
+    let (generation, noted) = NOTED.get();
+    NOTED.set((generation, noted + bytes));
+}
+
 /// Adds what this thread has allocated and freed to the total: at once, or when it is worth it.
 #[inline]
 pub fn note(at_once: bool) {
