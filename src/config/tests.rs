@@ -181,6 +181,16 @@ fn later_lines_win_and_saves_add_up() {
 }
 
 #[test]
+fn addresses_are_words_however_they_were_quoted() {
+    for line in ["bind 127.0.0.1 ::1", "bind \"127.0.0.1   ::1\"", "bind \" 127.0.0.1 \" \"\" ::1 \" \""] {
+        let config = loaded(line);
+        assert_eq!(config.bind(), ["127.0.0.1", "::1"], "{line}");
+        assert_eq!(loaded(&rewritten("", &config)).bind(), config.bind());
+    }
+    assert!(load(&format!("bind \"{}\" last", "1 ".repeat(16))).is_err(), "seventeen are too many");
+}
+
+#[test]
 fn options_override_the_file() {
     let args = ["x.conf", "--port", "7000", "--save", "", "--appendfsync=always"].map(str::to_string);
     let line = command_line(&args).unwrap();

@@ -442,12 +442,12 @@ fn is_title_template(mut text: &str) -> bool {
 impl WordsRule {
     fn check(self, words: &[&str]) -> Result<Value, Refusal> {
         match self {
-            Self::Addresses if words.len() > BIND_ADDRESSES_MAX => {
-                return Err("Too many bind addresses specified.".into());
-            }
             Self::Addresses => {
-                // An empty word names no address; alone, it means none at all.
-                let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+                // None has a space in it. An empty word names no address; alone, it means none at all.
+                let words: Vec<&str> = words.iter().flat_map(|word| word.split_ascii_whitespace()).collect();
+                if words.len() > BIND_ADDRESSES_MAX {
+                    return Err("Too many bind addresses specified.".into());
+                }
                 return Ok(Value::Text(words.join(" ")));
             }
             Self::Percentiles => {
