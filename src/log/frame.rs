@@ -115,7 +115,7 @@ impl Header {
     /// The header at the start of `bytes`, if it is intact and of the segment with this salt.
     pub fn decode(bytes: &[u8; HEADER_LEN], salt: &Salt) -> Result<Self, NotAHeader> {
         if bytes[0..4] != MAGIC {
-            let blank = bytes.iter().all(|&b| b == 0);
+            let blank = *bytes == [0; HEADER_LEN];
             return Err(if blank { NotAHeader::Blank } else { NotAHeader::Damaged("no frame begins here") });
         }
         if bytes[16..32] != salt[..] {

@@ -235,8 +235,9 @@ impl File for SimFile {
         let state = self.disk.state();
         state.faults.check_stopped()?;
         let content = state.inodes[&self.inode].content();
-        let data = content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        Ok(data.next_multiple_of(BLOCK).min(content.len()) as u64)
+        let is_data = |block: &[u8]| *block != [0; BLOCK][..block.len()];
+        let blocks = content.chunks(BLOCK).rposition(is_data).map_or(0, |last| last + 1);
+        Ok((blocks * BLOCK).min(content.len()) as u64)
     }
 
     fn sync(&self) -> io::Result<()> {
