@@ -15,10 +15,13 @@ pub struct Usage {
 
 #[cfg(feature = "jemalloc")]
 mod jemalloc {
+    use std::ffi::CStr;
+
     use super::Usage;
     use crate::headroom;
     use tikv_jemalloc_ctl::thread::{self, ThreadLocal};
     use tikv_jemalloc_ctl::{arenas, epoch, raw};
+    use tikv_jemalloc_sys::mallctl;
 
     /// A statistic in bytes; `None` if jemalloc was built without them. `name` ends with a zero byte.
     fn statistic(name: &[u8]) -> Option<u64> {
@@ -71,6 +74,16 @@ mod jemalloc {
         COUNTERS.with(|counters| {
             counters.as_ref().map_or(0, |(allocated, freed)| allocated.get().wrapping_sub(freed.get()) as i64)
         })
+    }
+
+    /// jemalloc's number for all arenas together (`MALLCTL_ARENAS_ALL`).
+    const DECAY_ALL: &CStr = c"arena.4096.decay";
+
+    pub fn decay() {
+        let nothing = std::ptr::null_mut();
+        // SAFETY: the name ends with a zero byte; this request takes nothing and gives nothing.
+        let outcome = unsafe { mallctl(DECAY_ALL.as_ptr(), nothing, std::ptr::null_mut(), nothing, 0) };
+        debug_assert_eq!(outcome, 0);
     }
 
     pub fn purge() {
@@ -135,6 +148,13 @@ pub fn report() -> String {
     return jemalloc::report();
     #[cfg(not(feature = "jemalloc"))]
     "The allocator of this build keeps no statistics.\n".into()
+}
+
+/// Gives back pages that have been free for half a minute or so. By itself jemalloc does that only while somebody allocates, and then in
+/// the thread that does. To be called now and then; takes microseconds when there is nothing to give.
+pub fn decay() {
+    #[cfg(feature = "jemalloc")]
+    jemalloc::decay();
 }
 
 /// Gives unused pages back to the operating system. Does nothing without jemalloc.

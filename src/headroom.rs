@@ -5,7 +5,7 @@
 //! its clients waiting. So threads whose memory grows say so ([`this_thread_grows`]); another thread looks now and then how much free
 //! memory in place their arenas have ([`Headroom::look`]) and adds to it ([`Headroom::add`]).
 //!
-//! Only with jemalloc, whose arenas keep what was freed for about ten seconds before they give it back: what is added and not used goes
+//! Only with jemalloc, whose arenas keep what was freed for about half a minute before they give it back: what is added and not used goes
 //! the same way. An arena that does not grow gets nothing. Not promised: that growth of any speed finds its memory in place.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,8 +17,8 @@ const STEP: usize = 2 << 20;
 const WANTED_MIN: usize = 4 * STEP;
 const WANTED_MAX: usize = 24 * STEP;
 
-/// The share of the way down that a peak comes at each look: in ten seconds nearly all, at ten looks a second.
-const PEAK_DECAY: usize = 32;
+/// The share of the way down that a peak comes at each look: in half a minute nearly all, at ten looks a second.
+const PEAK_DECAY: usize = 96;
 
 /// How much to add for an arena that has grown by `grown` bytes beyond its peak and has `free` bytes in place: it should have enough
 /// for three to six times of that.
@@ -160,7 +160,7 @@ mod jemalloc {
     impl Piece {
         pub fn take(arena: u32, len: usize) -> Option<Self> {
             let flags = MALLOCX_ALIGN(STEP) | MALLOCX_ARENA(arena as usize) | MALLOCX_TCACHE_NONE;
-            // SAFETY: `len` is not 0, as `mallocx` asks; the result is looked at.
+            // SAFETY: only computes; `len` is not 0, as it asks.
             let len = unsafe { nallocx(len.max(STEP), flags) };
             if len == 0 {
                 return None;
@@ -223,6 +223,8 @@ mod other {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "jemalloc")]
+    use crate::memory_gauge;
 
     const MIB: usize = 1 << 20;
 
@@ -259,6 +261,20 @@ mod tests {
                 assert!(matches!(lacking(grown, free), 0) || lacking(grown, free) > free);
             }
         }
+    }
+
+    /// Neither its thread nor the total is to take it for data, or `maxmemory` would drive out some.
+    #[cfg(feature = "jemalloc")]
+    #[test]
+    fn what_is_being_put_in_place_is_nobodys() {
+        let before = memory_gauge::not_added();
+        let mut piece = Piece::take(0, 3 * STEP);
+        assert!(piece.is_some() && in_hand() >= 3 * STEP);
+        while piece.is_some() {
+            assert!((memory_gauge::not_added() - before).abs() < STEP as i64);
+            piece = piece.and_then(Piece::touch);
+        }
+        assert!((memory_gauge::not_added() - before).abs() < STEP as i64);
     }
 
     /// A thread of its own, which nothing else in this process allocates in.

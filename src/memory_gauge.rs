@@ -53,6 +53,12 @@ pub fn overlook(bytes: i64) {
     NOTED.set((generation, noted + bytes));
 }
 
+/// What this thread has allocated less what it has freed since that was last added, or overlooked.
+#[cfg(test)]
+pub fn not_added() -> i64 {
+    allocator::thread_balance() - NOTED.get().1
+}
+
 /// Adds what this thread has allocated and freed to the total: at once, or when it is worth it.
 #[inline]
 pub fn note(at_once: bool) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use crate::allocator;
 use crate::clock::{Clock, OsClock};
 use crate::command::context::Transaction;
 use crate::command::memory;
@@ -312,7 +313,8 @@ const EVICTION_STEP: Duration = Duration::from_millis(1);
 /// Statistics are sampled, memory is looked at and eviction is taken up this often.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Expiry, eviction and what prepares for more memory have a thread of their own, since they wait for whoever holds a stripe; accepting connections must not.
+/// Expiry and eviction have a thread of their own, since they wait for whoever holds a stripe; so has the making of headroom, which takes
+/// milliseconds. Accepting connections must not wait for either.
 fn keep_house(server: &Server, over: &Notify) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without sockets needs nothing that could be missing");
@@ -358,7 +360,7 @@ async fn expire(server: &Server) {
     }
 }
 
-/// Memory for the workers to grow into.
+/// Memory for the workers to grow into; what nobody grew into for long is given back.
 async fn make_headroom(server: &Server) {
     let mut headroom = Headroom::default();
     loop {
@@ -367,6 +369,7 @@ async fn make_headroom(server: &Server) {
         while !server.shutting_down.load(Relaxed) && headroom.add() {
             tokio::task::yield_now().await;
         }
+        allocator::decay();
     }
 }
 

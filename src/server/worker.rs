@@ -86,7 +86,7 @@ pub struct Worker {
     pub subscribers: RefCell<Subscribers>,
     /// Connections with messages to send, longest first.
     mailed: RefCell<VecDeque<Rc<Line>>>,
-    /// There are deliveries or turns left for another tick.
+    /// There are deliveries, turns or replies left for another tick.
     carry_on: Notify,
     /// Sockets were asked since turns were last granted.
     asked: Cell<bool>,
@@ -159,8 +159,8 @@ impl Worker {
     /// A connection ran commands: its replies are looked at when this tick's commands are all done.
     #[inline]
     pub fn due(&self, line: &Rc<Line>, appended: bool) {
-        if !line.is_due.replace(true) {
-            self.due.borrow_mut().push(line.clone());
+        if !line.is_due.get() {
+            add_due(&mut self.due.borrow_mut(), line.clone());
         }
         self.appended.set(self.appended.get() | appended);
         self.bell.ring();
@@ -315,9 +315,7 @@ impl Worker {
         let count = mailed.len().min(MAILED_PER_TICK);
         for line in mailed.drain(..count) {
             line.has_mail.set(false);
-            if !line.is_due.replace(true) {
-                due.push(line);
-            }
+            add_due(due, line);
         }
         if !mailed.is_empty() {
             self.carry_on.notify_one();
@@ -333,9 +331,7 @@ impl Worker {
         let count = unfinished.len().min(SENDING_PER_TICK);
         for line in unfinished.drain(..count) {
             line.has_more.set(false);
-            if !line.is_due.replace(true) {
-                due.push(line);
-            }
+            add_due(due, line);
         }
     }
 
@@ -499,6 +495,12 @@ impl Worker {
                 self.bell.ring();
             }
         }
+    }
+}
+
+fn add_due(due: &mut Vec<Rc<Line>>, line: Rc<Line>) {
+    if !line.is_due.replace(true) {
+        due.push(line);
     }
 }
 
