@@ -431,6 +431,19 @@ ROWS = {
 }
 
 
+def report_on(rows):
+    """Runs the rows that were asked for and prints their figures."""
+    OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(ROOT, "target", "release", "duramen")
+    shutil.rmtree(WORK, ignore_errors=True)
+    os.makedirs(WORK)
+    report = Report()
+    for name in OPTIONS.row or rows:
+        print(f"{name}:", file=sys.stderr, flush=True)
+        rows[name](report)
+    print(report.markdown())
+    return report
+
+
 def run_rows(description, rows, numbers=None):
     """The command line of a script whose rows, by name, are functions that add to a report."""
     global OPTIONS
@@ -441,15 +454,8 @@ def run_rows(description, rows, numbers=None):
     for name, (value, text) in (numbers or {}).items():
         parser.add_argument(name, type=int, default=value, help=text)
     OPTIONS = parser.parse_args()
-    OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(ROOT, "target", "release", "duramen")
     OPTIONS.duramen_args = []
-    shutil.rmtree(WORK, ignore_errors=True)
-    os.makedirs(WORK)
-    report = Report()
-    for name in OPTIONS.row or rows:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        rows[name](report)
-    print(report.markdown())
+    report_on(rows)
 
 
 def load_program(name):
@@ -474,14 +480,7 @@ def main():
     if OPTIONS.list:
         print("\n".join(ROWS))
         return 0
-    OPTIONS.binary = os.environ.get("DURAMEN_BIN") or os.path.join(ROOT, "target", "release", "duramen")
-    shutil.rmtree(WORK, ignore_errors=True)
-    os.makedirs(WORK)
-    report = Report()
-    for name in OPTIONS.row or ROWS:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        ROWS[name](report)
-    print(report.markdown())
+    report = report_on(ROWS)
     if OPTIONS.json:
         with open(OPTIONS.json, "w") as out:
             json.dump(report.raw, out, indent=1)

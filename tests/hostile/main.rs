@@ -12,6 +12,7 @@ mod full;
 mod half_closed;
 mod half_frames;
 mod headers;
+mod left_over;
 mod nesting;
 mod slow_loris;
 #[path = "../support/mod.rs"]

@@ -44,9 +44,18 @@ impl Target {
 
     /// The largest the process has been since it began, in bytes of physical memory.
     pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// What the process has in physical memory now, in bytes. Asks the system, not the server.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let pid = self.server.pid().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kib << 10
     }

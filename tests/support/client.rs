@@ -85,6 +85,7 @@ impl Client {
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(REPLY_WITHIN))?;
         Ok(Self { stream, out: Vec::new(), buffer: Vec::new(), at: 0 })
     }
 
