@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use duramen::tools::torture::image::Image;
 use support::client::{Client, Value};
@@ -20,7 +20,6 @@ const WRITERS: usize = 4;
 const KEYS: u64 = 60;
 const VALUE_LEN: usize = 20_000;
 /// After so long a test that waits for something has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a client was told is there.
 type Acknowledged = HashMap<String, Vec<u8>>;
@@ -51,25 +50,6 @@ impl Load {
     }
 }
 
-fn wait_for(what: &str, server: &Server, condition: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "{what} did not come\n{}", server.log());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn info(server: &Server, field: &str) -> String {
-    let reply = server.client().call(["INFO", "everything"]).expect("the server lives");
-    let text = String::from_utf8(reply.bytes().expect("INFO is text").to_vec()).expect("INFO is text");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_else(|| panic!("{field} in {text}")).to_owned()
-}
-
-fn number(server: &Server, field: &str) -> u64 {
-    info(server, field).parse().expect("a number")
-}
-
 /// Writes until nothing more fits.
 fn use_up(path: &Path) {
     let mut file = File::create(path).expect("the image is writable");
@@ -79,7 +59,7 @@ fn use_up(path: &Path) {
 }
 
 fn compactions(server: &Server) -> u64 {
-    number(server, "aof_rewrites")
+    server.number("aof_rewrites")
 }
 
 /// Load, compaction, the disk full, then free again, compaction. Returns what was acknowledged.
@@ -92,20 +72,20 @@ fn fill_up_and_recover(server: &mut Server, ballast: &Path) -> Acknowledged {
                 scope.spawn(move || load.write(number, client))
             })
             .collect();
-        wait_for("compaction", server, || compactions(server) >= 3);
+        server.wait_for("compaction", || compactions(server) >= 3);
         use_up(ballast);
         // Who finds out waits until there is space; whoever comes then is refused.
         let is_refused = || server.client().call(["SET", "other", "1"]).is_ok_and(|reply| reply.is_error());
-        wait_for("the full disk", server, || info(server, "log_state") == "no-space" && is_refused());
+        server.wait_for("the full disk", || server.info("log_state") == "no-space" && is_refused());
         // Asked for, it says what is missing, and changes nothing.
         server.client().call(["BGSAVE"]).expect("the server lives");
-        wait_for("the failed compaction", server, || !info(server, "compaction_last_error").is_empty());
+        server.wait_for("the failed compaction", || !server.info("compaction_last_error").is_empty());
         fs::remove_file(ballast).expect("it was made above");
         let (acknowledged, before) = (load.acknowledged.load(Relaxed), compactions(server));
-        wait_for("writes", server, || load.acknowledged.load(Relaxed) > acknowledged + 200);
+        server.wait_for("writes", || load.acknowledged.load(Relaxed) > acknowledged + 200);
         server.client().call(["BGREWRITEAOF"]).expect("the server lives");
-        wait_for("compaction with room", server, || {
-            compactions(server) > before && info(server, "compaction_last_error").is_empty()
+        server.wait_for("compaction with room", || {
+            compactions(server) > before && server.info("compaction_last_error").is_empty()
         });
         load.ends.store(true, Relaxed);
         let told = writers.into_iter().flat_map(|writer| writer.join().expect("a writer does not panic"));

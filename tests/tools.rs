@@ -68,19 +68,12 @@ fn restore(dir: &Path, into: &Path, more: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-fn info(client: &mut Client, field: &str) -> String {
-    let Ok(Value::Bulk(text)) = client.call(["INFO", "everything"]) else { panic!("no INFO") };
-    let text = String::from_utf8(text).expect("INFO is text");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
-}
-
 fn compact(client: &mut Client) {
     client.call(["BGSAVE"]).expect("it answers");
-    while info(client, "rdb_bgsave_in_progress") == "1" {
+    while client.info("rdb_bgsave_in_progress") == "1" {
         std::thread::yield_now();
     }
-    assert_eq!(info(client, "rdb_last_bgsave_status"), "ok");
+    assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
 }
 
 #[test]
@@ -94,12 +87,12 @@ fn a_mistake_is_undone_by_restoring_to_the_record_before_it() {
     }
     compact(&mut client);
     client.call(["SET", "last", "words"]).expect("it answers");
-    let before = info(&mut client, "durable_lsn");
+    let before = client.info("durable_lsn");
     client.call(["FLUSHALL"]).expect("it answers");
     client.call(["SET", "later", "on"]).expect("it answers");
     compact(&mut client);
-    assert_eq!(info(&mut client, "oldest_restorable_lsn"), "0");
-    assert!(info(&mut client, "snapshots_retained").parse::<u64>().expect("a number") > 0);
+    assert_eq!(client.info("oldest_restorable_lsn"), "0");
+    assert!(client.info("snapshots_retained").parse::<u64>().expect("a number") > 0);
     let refused = client.call(["CONFIG", "SET", "log-retain", "86400"]).expect("it answers");
     assert!(
         matches!(&refused, Value::Error(text) if String::from_utf8_lossy(text).contains("without a unit"))

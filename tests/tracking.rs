@@ -54,13 +54,6 @@ fn field(server: &Server, id: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {line:?}"))
 }
 
-fn info(server: &Server, name: &str) -> u64 {
-    let reply = server.client().call(["INFO", "everything"]).unwrap();
-    let text = String::from_utf8_lossy(reply.bytes().expect("text")).into_owned();
-    let found = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))?.parse().ok());
-    found.unwrap_or_else(|| panic!("no {name}"))
-}
-
 /// Nothing has been told: what an answered request brings is only its reply.
 fn is_told_nothing(client: &mut Client) {
     assert_eq!(client.call(["ECHO", "nothing"]).unwrap(), Value::bulk("nothing"));
@@ -83,7 +76,7 @@ fn another_connection_is_told_instead_in_its_own_protocol_and_its_end_is_noticed
         assert_eq!(listener.receive().unwrap(), message(&[&key]));
         ok(&mut writer, &["SET", &key, "2"]);
     }
-    assert_eq!(info(&server, "tracking_clients"), 3);
+    assert_eq!(server.number("tracking_clients"), 3);
     let reader = &mut readers[0];
     let reader_id = id(reader);
     assert_eq!(field(&server, &reader_id, "flags"), "t");
@@ -184,8 +177,8 @@ fn the_table_keeps_its_bound_and_who_read_what_it_gives_up_is_told() {
             gone.insert(String::from_utf8_lossy(key.bytes().unwrap()).into_owned());
         }
     }
-    assert_eq!(info(&server, "tracking_total_keys"), 100);
-    assert_eq!(info(&server, "tracking_total_items"), 100);
+    assert_eq!(server.number("tracking_total_keys"), 100);
+    assert_eq!(server.number("tracking_total_items"), 100);
     // The others are still known.
     for key in cached.difference(&gone) {
         ok(&mut server.client(), &["SET", key, "1"]);

@@ -92,8 +92,19 @@ impl Rig {
 
     /// An empty store on a disk of its own, at one second past a round time.
     pub fn new() -> Self {
+        Self::on(SimClock::at_ms(1_700_000_001_000))
+    }
+
+    /// The same, but what is drawn at random follows from `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        let clock = SimClock::at_ms(1_700_000_001_000);
+        clock.seed_ids(seed);
+        Self::on(clock)
+    }
+
+    fn on(clock: SimClock) -> Self {
         let disk = crate::disk::sim::SimDisk::new(1);
-        let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
+        let clock = Arc::new(clock);
         let options = LogOptions { threads: false, segment_bytes: 1 << 20, ..LogOptions::default() };
         Self::open(Arc::new(disk), clock, options).expect("an empty simulated disk has no faults")
     }

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::client::{Client, Value};
 use crate::support::{Options, Server};
 
 /// The `log-io` that goes through libc, where the shim stands.
 const PLAIN_SYSTEM_CALLS: &str = "buffered";
-/// After so long a test that waits for something has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to look for a reply that must not come. A server that works never sends it, however long one looks.
 const GLIMPSE: Duration = Duration::from_millis(60);
 
@@ -76,7 +74,7 @@ impl Faulty {
             .environment("FAULT_DIR", &control);
         let faulty = Self { server: Server::start(options), control };
         // From here on only the log's own writes and syncs meet faults.
-        faulty.wait_for("two prepared segments", || faulty.info("log_segments_prepared") == "2");
+        faulty.server.wait_for_prepared_segments();
         faulty
     }
 
@@ -98,24 +96,16 @@ impl Faulty {
         self.wait_for("a stuck sync", || self.control.join("somebody_waits").exists());
     }
 
-    pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let begin = Instant::now();
-        while !condition() {
-            assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}\n{}", self.server.log());
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    pub fn wait_for(&self, what: &str, condition: impl FnMut() -> bool) {
+        self.server.wait_for(what, condition);
     }
 
-    /// One field of INFO, asked for on a connection of its own.
     pub fn info(&self, field: &str) -> String {
-        let reply = self.client().call(["INFO", "everything"]).expect("INFO waits for nothing");
-        let text = String::from_utf8_lossy(reply.bytes().expect("INFO is text")).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        line.unwrap_or_default().to_owned()
+        self.server.info(field)
     }
 
     pub fn number(&self, field: &str) -> u64 {
-        self.info(field).parse().unwrap_or_else(|_| panic!("{field} is {:?}", self.info(field)))
+        self.server.number(field)
     }
 
     /// The syncs and renames so far, in order: `sync log/00000001.log`, `rename MANIFEST-a`, `sync .` (the data directory).
@@ -129,8 +119,12 @@ impl Faulty {
 
     /// How often a command has been executed.
     pub fn calls(&self, command: &str) -> u64 {
-        let line = self.info(&format!("cmdstat_{command}"));
-        let calls = line.strip_prefix("calls=").and_then(|rest| rest.split(',').next()?.parse().ok());
+        let line = self.client().info_if_any(&format!("cmdstat_{command}"));
+        let calls = line
+            .as_deref()
+            .unwrap_or_default()
+            .strip_prefix("calls=")
+            .and_then(|rest| rest.split(',').next()?.parse().ok());
         calls.unwrap_or(0)
     }
 

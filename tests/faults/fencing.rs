@@ -6,10 +6,7 @@ use crate::support::{Options, Server};
 
 /// Where the log of a server ends.
 fn end_of_log(client: &mut Client) -> i64 {
-    let info = client.call(["INFO", "everything"]).unwrap();
-    let text = String::from_utf8_lossy(info.bytes().expect("text")).into_owned();
-    let end = text.lines().find_map(|line| line.strip_prefix("append_lsn:")?.parse().ok());
-    end.expect("INFO has it")
+    client.info("append_lsn").parse().expect("a number")
 }
 
 /// Takes the lock as docs/fencing.md says; the token if it was free.

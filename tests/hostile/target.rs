@@ -3,14 +3,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, Value};
-use crate::support::{Options, Server};
+use crate::support::{Options, PATIENCE, Server};
 
 pub const MIB: u64 = 1 << 20;
-/// After so long whatever is waited for counts as never coming.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What the process may take beyond what is bounded: pages that the allocator keeps, huge ones among them.
 pub const SLACK: u64 = 48 * MIB;
 
@@ -39,7 +36,7 @@ impl Target {
 
     /// A number in INFO.
     pub fn number(&self, field: &str) -> u64 {
-        number(&mut self.server.client(), field)
+        self.server.number(field)
     }
 
     /// The largest the process has been since it began, in bytes of physical memory.
@@ -77,12 +74,8 @@ impl Target {
         sockets
     }
 
-    pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let begin = Instant::now();
-        while !condition() {
-            assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}\n{}", self.server.log());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+    pub fn wait_for(&self, what: &str, condition: impl FnMut() -> bool) {
+        self.server.wait_for(what, condition);
     }
 
     /// Does `work` while an honest client sets and gets; it must have been answered, rightly, during all of it.
@@ -140,10 +133,7 @@ pub fn number(client: &mut Client, field: &str) -> u64 {
 
 /// `None` if INFO doesn't tell it.
 pub fn number_if_any(client: &mut Client, field: &str) -> Option<u64> {
-    let reply = client.call(["INFO", "everything"]).expect("INFO waits for nothing");
-    let text = String::from_utf8_lossy(reply.bytes().expect("INFO is text")).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|text| text.parse().ok())
+    client.info_if_any(field)?.parse().ok()
 }
 
 /// Sends; that the server closes meanwhile is no error.

@@ -96,6 +96,18 @@ impl Client {
         self.receive()
     }
 
+    /// One field of INFO, if it is told.
+    pub fn info_if_any(&mut self, field: &str) -> Option<String> {
+        let reply = self.call(["INFO", "everything"]).expect("INFO waits for nothing");
+        let text = String::from_utf8_lossy(reply.bytes().expect("INFO is text")).into_owned();
+        text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::to_owned)
+    }
+
+    /// One field of INFO.
+    pub fn info(&mut self, field: &str) -> String {
+        self.info_if_any(field).unwrap_or_else(|| panic!("INFO does not tell {field}"))
+    }
+
     /// Encodes a command without sending it.
     pub fn queue<A: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = A>) {
         let args: Vec<A> = args.into_iter().collect();

@@ -21,6 +21,8 @@ use client::{Client, Value};
 
 /// How long a server may take to answer PING before the start counts as failed.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// After so long a test that waits for something has failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const REDIS_SERVER: &str = "/usr/bin/redis-server";
 
 /// How a server is started. Directives are given as to redis-server: name and value, without the dashes.
@@ -151,6 +153,30 @@ impl Server {
 
     pub fn try_client(&self) -> io::Result<Client> {
         Client::connect(("127.0.0.1", self.port))
+    }
+
+    /// One field of INFO, asked for on a connection of its own.
+    pub fn info(&self, field: &str) -> String {
+        self.client().info(field)
+    }
+
+    /// One field of INFO that is a number.
+    pub fn number(&self, field: &str) -> u64 {
+        let text = self.info(field);
+        text.parse().unwrap_or_else(|_| panic!("{field} is {text:?}, no number"))
+    }
+
+    pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !condition() {
+            assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Returns when the log has the segments ahead that it wants: until something is written its files stay as they are.
+    pub fn wait_for_prepared_segments(&self) {
+        self.wait_for("two prepared segments", || self.number("log_segments_prepared") == 2);
     }
 
     /// Changes a directive for the following starts.
