@@ -3,17 +3,16 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::client::{Client, Value};
-use support::{Options, Server};
+use support::{Options, PATIENCE, Server};
 
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 const ENDLESS: &str = "while true do end";
 /// Catches every error there is.
 const STUBBORN: &str = "while true do pcall(function() while true do end end) end";
 const WRITING: &str = "redis.call('set','written','1') while true do end";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn server(workers: usize) -> Server {
     let options = Options::default().directive("busy-reply-threshold", "50");

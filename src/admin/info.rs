@@ -439,6 +439,7 @@ fn log_figures(info: &LogInfo, lines: &mut Lines) {
     lines.add("log_segments_prepared", info.segments_prepared);
     lines.add("log_segment_sequence", info.sequence);
     lines.add("log_buffered_bytes", info.buffered_bytes);
+    lines.add("log_witnessed_lsn", info.witnessed_lsn);
     lines.add("log_bytes", info.bytes);
     lines.add("log_frames", info.frames);
     lines.add("log_records", info.records);

@@ -198,6 +198,8 @@ pub struct LogInfo {
     /// Sequence of the segment that is being written.
     pub sequence: u64,
     pub buffered_bytes: u64,
+    /// The log's own frames, or the manifest, prove that everything before this was synced.
+    pub witnessed_lsn: Lsn,
     pub groups: u64,
     pub frames: u64,
     pub records: u64,
@@ -361,6 +363,7 @@ impl Log {
             segments_prepared: shared.prepared.lock().len() as u64,
             sequence: get(&stats.sequence),
             buffered_bytes: shared.append_lsn().saturating_sub(shared.written_lsn()),
+            witnessed_lsn: get(&stats.witnessed),
             groups: get(&stats.groups),
             frames: get(&stats.frames),
             records: get(&stats.records),

@@ -115,6 +115,7 @@ impl Shared {
         let Start { disk, clock, lock, options, payload_max, catalog, next_sequence, lsn, writer } = start;
         let stats = Stats::default();
         stats.active_segment(&writer.active);
+        stats.witnessed(writer.witnessed);
         let active = catalog.segments.iter().find(|s| s.sequence == writer.active.sequence);
         let sealed_lsn = active.and_then(|s| s.first_lsn).unwrap_or(lsn);
         Self {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Lsn;
 use super::buffer::Group;
 use super::writer::Active;
 
@@ -15,6 +16,8 @@ pub(super) struct Stats {
     pub sequence: AtomicU64,
     /// Bytes in a unit of its writes.
     pub block: AtomicU64,
+    /// The newest `synced_through` that is written.
+    pub witnessed: AtomicU64,
     pub groups: AtomicU64,
     pub frames: AtomicU64,
     pub records: AtomicU64,
@@ -37,6 +40,10 @@ impl Stats {
     pub fn active_segment(&self, active: &Active) {
         self.sequence.store(active.sequence, Ordering::Relaxed);
         self.block.store(u64::from(active.block), Ordering::Relaxed);
+    }
+
+    pub fn witnessed(&self, synced_through: Lsn) {
+        self.witnessed.store(synced_through, Ordering::Relaxed);
     }
 
     pub fn group_written(&self, group: &Group) {

@@ -224,6 +224,7 @@ impl Writer {
         shared.set_write_stalled(false);
         self.last_write_at = shared.clock.monotonic();
         shared.stats.group_written(&self.group);
+        shared.stats.witnessed(self.witnessed);
         self.largest_lately = self.largest_lately.max(self.group.bytes().len());
         self.group.clear();
         self.next_span = 0;

@@ -83,6 +83,10 @@ impl Faulty {
     }
 
     pub fn begin(&self, fault: Fault) {
+        if matches!(fault, Fault::NoSpace) {
+            // After a pause the log writes by itself how far it synced. The test means to be the first whom the fault meets.
+            self.wait_for("a quiet log", || self.number("append_lsn") == self.number("log_witnessed_lsn"));
+        }
         fs::write(self.control.join(fault.file()), "").expect("the test directory is writable");
     }
 

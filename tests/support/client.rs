@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// How long a reply may take before the test is considered hung.
-const REPLY_WITHIN: Duration = Duration::from_secs(30);
+use super::PATIENCE;
 
 /// A reply, type by type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +84,7 @@ impl Client {
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(REPLY_WITHIN))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, out: Vec::new(), buffer: Vec::new(), at: 0 })
     }
 
@@ -132,7 +131,7 @@ impl Client {
     }
 
     pub fn receive(&mut self) -> io::Result<Value> {
-        let reply = self.receive_within(REPLY_WITHIN)?;
+        let reply = self.receive_within(PATIENCE)?;
         reply.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "no reply in time"))
     }
 

@@ -21,7 +21,7 @@ use client::{Client, Value};
 
 /// How long a server may take to answer PING before the start counts as failed.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// After so long a test that waits for something has failed.
+/// After so long without what it waits for, a reply for example, a test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const REDIS_SERVER: &str = "/usr/bin/redis-server";
 
