@@ -5,6 +5,23 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Wall clocks that differ by more than this, in microseconds, don't differ by drift: somebody set one of them.
+pub const JUMP_US: u64 = 60_000_000;
+/// The beginning of 2023. A clock that shows less was never set: there is no battery, and the time server was not heard yet.
+const UNSET_US: u64 = 1_672_531_200_000_000;
+
+/// Whether a clock that says `now_us` where `before_us` was its time already was mended in between: it ran ahead before. A clock
+/// that was never set says nothing about that.
+pub const fn is_set_back(before_us: u64, now_us: u64) -> bool {
+    now_us >= UNSET_US && now_us.saturating_add(JUMP_US) < before_us
+}
+
+/// The time, in microseconds, where `before_us` was the time already and the clock says `now_us`. It doesn't go back, but for a
+/// clock that was mended.
+pub const fn go_on(before_us: u64, now_us: u64) -> u64 {
+    if before_us <= now_us || is_set_back(before_us, now_us) { now_us } else { before_us }
+}
+
 /// A source of wall-clock and monotonic time.
 pub trait Clock: Send + Sync + 'static {
     /// Microseconds since the Unix epoch. May step in either direction.
@@ -109,5 +126,27 @@ impl Clock for SimClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_micros(self.monotonic_us.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_back_only_with_a_clock_that_was_mended() {
+        const AT_US: u64 = 1_700_000_000_000_000;
+        for (before, now, time) in [
+            (AT_US, AT_US + 1, AT_US + 1),
+            (AT_US, AT_US - 1, AT_US),
+            (AT_US, AT_US - JUMP_US, AT_US),
+            (AT_US, AT_US - JUMP_US - 1, AT_US - JUMP_US - 1),
+            (AT_US, 0, AT_US),
+            (AT_US, UNSET_US - 1, AT_US),
+            (0, 5, 5),
+            (u64::MAX, u64::MAX - 1, u64::MAX),
+        ] {
+            assert_eq!(go_on(before, now), time, "{before} {now}");
+        }
     }
 }

@@ -61,6 +61,7 @@ pub fn registry() -> command::registry::Registry {
         admin::acl::COMMANDS,
         admin::backup::COMMANDS,
         admin::client::COMMANDS,
+        admin::cluster::COMMANDS,
         admin::command_info::COMMANDS,
         admin::config::COMMANDS,
         admin::connection::COMMANDS,

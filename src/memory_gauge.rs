@@ -21,6 +21,8 @@ pub const GRAIN: i64 = 16 << 10;
 static USED: AtomicI64 = AtomicI64::new(0);
 /// What excluded threads hold.
 static EXCLUDED: AtomicI64 = AtomicI64::new(0);
+/// What the interpreters of scripts hold.
+static SCRIPTS: AtomicI64 = AtomicI64::new(0);
 static WATCHED: AtomicBool = AtomicBool::new(false);
 /// How often the gauge was switched on: what a thread did before is in the total.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -87,6 +89,16 @@ pub fn exclude() {
 #[inline]
 pub fn used() -> u64 {
     USED.load(Relaxed).max(0) as u64
+}
+
+/// An interpreter of scripts holds more than it did, or less. It has a limit of its own: what it holds must not drive out data.
+pub fn note_scripts(change: i64) {
+    SCRIPTS.fetch_add(change, Relaxed);
+}
+
+/// Bytes that interpreters of scripts hold.
+pub fn scripts() -> u64 {
+    SCRIPTS.load(Relaxed).max(0) as u64
 }
 
 /// Bytes that excluded threads hold.

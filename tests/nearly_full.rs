@@ -19,8 +19,6 @@ const IMAGE_BYTES: u64 = 64 << 20;
 const WRITERS: usize = 4;
 const KEYS: u64 = 60;
 const VALUE_LEN: usize = 20_000;
-/// After so long a test that waits for something has failed.
-
 /// What a client was told is there.
 type Acknowledged = HashMap<String, Vec<u8>>;
 

@@ -394,9 +394,48 @@ fn a_power_loss_at_any_operation_of_a_salvage_elsewhere_leaves_no_manifest_of_wh
 }
 
 #[test]
+fn check_and_the_refusal_to_start_say_what_is_at_stake_in_a_snapshot_and_what_saves_the_rest() {
+    let store = store(&Keep::NOTHING);
+    let path = store.disk.files().into_iter().find(|path| path.ends_with(".snap")).expect("there are some");
+    let missing = store.disk.kill();
+    missing.remove(&path).expect("it is listed");
+    for damaged in [flipped(&store.disk, &path, 4096 + 30), missing] {
+        let report = check::check(&damaged, &*clock()).expect("no I/O errors");
+        let text = report.text();
+        assert_eq!(report.exit_code(), DAMAGED, "{text}");
+        let repaired = salvaged(&store, &damaged, &path);
+        let rows = lost_rows(&repaired.told);
+        assert!(rows > 0 && text.contains(&format!("at stake: {rows} rows of the snapshot")), "{text}");
+        assert!(text.contains("repair DIR --salvage") && !text.contains("(0 bytes)"), "{text}");
+        let json = report.json().to_string();
+        assert!(
+            json.contains(&format!("\"snapshot_damage\":{{\"snapshot_lsn\":{}", store.catalog.through)),
+            "{json}"
+        );
+        assert!(json.contains(&format!("\"lost_rows\":{rows}")), "{json}");
+        let refusal = open(&damaged.kill()).err().expect("a server refuses").to_string();
+        assert!(refusal.contains("duramen check") && refusal.contains("--salvage"), "{refusal}");
+    }
+    // Damage of the log alone needs no such word.
+    let log = store.disk.files().into_iter().filter(|path| path.starts_with("log/")).find(|path| {
+        let bytes = store.disk.read_raw(path).expect("it is listed");
+        bytes[4096..].iter().any(|&byte| byte != 0)
+    });
+    let damaged = store.disk.kill();
+    damaged.remove(&log.expect("records behind the snapshot")).expect("it is listed");
+    let report = check::check(&damaged, &*clock()).expect("no I/O errors");
+    assert!(
+        report.text().contains("repair DIR --into") && !report.text().contains("--salvage"),
+        "{}",
+        report.text()
+    );
+    assert!(report.json().to_string().contains("\"snapshot_damage\":null"));
+}
+
+#[test]
 fn where_an_older_snapshot_leads_to_the_same_state_nothing_is_salvaged() {
-    let keep =
-        Keep { snapshots: 3, window: duramen::snapshot::retained::Window::Us(1_000_000_000), replaced: true };
+    let window = duramen::snapshot::retained::Window::Us(1_000_000_000);
+    let keep = Keep { snapshots: 3, window, ..Keep::NOTHING };
     let store = store(&keep);
     let file = store.catalog.files.iter().rfind(|file| file.kind == Kind::Delta).expect("a delta");
     let damaged = flipped(&store.disk, &header::path(file.sequence), 4096 + 30);
@@ -416,7 +455,7 @@ fn without_manifests_a_log_that_is_whole_makes_the_store_again_and_a_shortened_o
             0 => duramen::snapshot::retained::Window::Nothing,
             us => duramen::snapshot::retained::Window::Us(us),
         };
-        let store = store(&Keep { snapshots: 0, window, replaced: true });
+        let store = store(&Keep { window, ..Keep::NOTHING });
         let disk = store.disk.kill();
         for copy in duramen::log::manifest::COPIES {
             disk.write_raw(copy, b"nothing");
@@ -600,7 +639,7 @@ fn a_choice_of_rows_is_read_from_words() {
 #[test]
 fn a_lost_segment_that_is_older_than_the_snapshot_costs_no_key() {
     let window = duramen::snapshot::retained::Window::Us(1_000_000_000);
-    let store = store(&Keep { snapshots: 0, window, replaced: true });
+    let store = store(&Keep { window, ..Keep::NOTHING });
     let damaged = store.disk.kill();
     damaged.remove("log/00000001.log").expect("the window keeps it");
     assert!(open(&damaged.kill()).is_err(), "it is listed");
@@ -612,6 +651,42 @@ fn a_lost_segment_that_is_older_than_the_snapshot_costs_no_key() {
         assert!(code == GOOD && !told.contains("lost: ") && !told.contains("lost key"), "{told}");
         let made = if place { target } else { here };
         assert!(lines(&open(&made).expect("it was said to be good")) == store.lines, "{told}");
+    }
+}
+
+/// Without any segment behind the snapshot there is no end that the manifest could tell.
+#[test]
+fn a_log_of_which_nothing_is_left_costs_its_records_and_not_the_snapshot() {
+    let disk = SimDisk::new(1);
+    let mut rig = open(&disk).expect("an empty disk");
+    (0..50).for_each(|n| run(&mut rig, &format!("SET k{n} {n}")));
+    compacted(&rig, &Keep::NOTHING);
+    let kept = lines(&rig);
+    run(&mut rig, "SET late 1");
+    settle(&rig);
+    drop(rig);
+    let names = disk.list("log").expect("it is there");
+    for how in ["header", "missing", "empty", "short"] {
+        let damaged = disk.kill();
+        for path in names.iter().map(|name| format!("log/{name}")) {
+            let bytes = damaged.read_raw(&path).expect("it was listed");
+            match how {
+                "header" => damaged.write_raw(&path, &bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()),
+                "missing" => damaged.remove(&path).expect("it was listed"),
+                "empty" => damaged.write_raw(&path, &[]),
+                _ => damaged.write_raw(&path, &bytes[..100]),
+            }
+        }
+        assert!(open(&damaged.kill()).is_err(), "{how}: it is noticed");
+        for elsewhere in [true, false] {
+            let (here, target, mut out) = (damaged.kill(), SimDisk::new(2), Vec::new());
+            let into = if elsewhere { Place::Into(&target) } else { Place::Here };
+            let code = repair(&here, &*clock(), &into, false, false, &mut out).expect("no I/O errors");
+            let told = String::from_utf8(out).expect("text");
+            assert_eq!(code, GOOD, "{how}: {told}");
+            let made = if elsewhere { target } else { here };
+            assert!(lines(&open(&made).expect("it was said to be good")) == kept, "{how}: {told}");
+        }
     }
 }
 

@@ -15,10 +15,10 @@ use duramen::snapshot::compact;
 use duramen::snapshot::header;
 use duramen::snapshot::retained::{Catalogs, Keep, Window};
 use duramen::tools::restore::{Moment, restore};
-use duramen::tools::{GOOD, WARNINGS, check, dump};
+use duramen::tools::{GOOD, WARNINGS, check, dump, words};
 
 /// Longer than any history here that uses it.
-const EVERYTHING: Keep = Keep { snapshots: 9, window: Window::Us(1_000_000_000), replaced: true };
+const EVERYTHING: Keep = Keep { snapshots: 9, window: Window::Us(1_000_000_000), ..Keep::NOTHING };
 
 fn options() -> LogOptions {
     LogOptions { segment_bytes: 8 << 10, policy: Policy::Always, threads: false, ..LogOptions::default() }
@@ -173,8 +173,9 @@ fn restoring_to_a_time_gives_what_was_written_by_then() {
     let history = busy();
     let mut times: Vec<u64> = history.states.iter().skip(1).map(|state| state.wall_us).collect();
     times.dedup();
+    let last = *times.last().expect("many");
     for time in times {
-        for at in [time, time + 999_999] {
+        for at in [time, time + 999_999].into_iter().filter(|&at| at <= last) {
             let expected = history.states.iter().rev().find(|state| state.wall_us <= at).expect("the first");
             let (_, rig) = history.restored(Moment::Time(at)).unwrap_or_else(|e| panic!("{at}: {e}"));
             assert!(rig.state() == expected.text, "{at}");
@@ -183,6 +184,22 @@ fn restoring_to_a_time_gives_what_was_written_by_then() {
     }
     let early = history.restored(Moment::Time(1_600_000_000_000_000)).err().expect("nothing was there");
     assert!(early.contains("the oldest moment"), "{early}");
+    let late = history.restored(Moment::Time(last + 1)).err().expect("nobody knows what came then");
+    let end = history.states.last().expect("many").lsn;
+    assert!(late.contains(&format!("the log ends at LSN {end}")), "{late}");
+    assert!(late.contains(&words::time(last)) && late.contains(&format!("--to-lsn {end}")), "{late}");
+}
+
+#[test]
+fn a_moment_between_the_last_record_and_a_later_snapshot_is_there() {
+    let mut history = History::new();
+    history.run(&["SET a 1"]);
+    let written_us = history.states.last().expect("one").wall_us;
+    history.clock.advance(Duration::from_secs(60));
+    history.compact(&EVERYTHING, 1 << 20);
+    let (_, rig) = history.restored(Moment::Time(written_us + 30_000_000)).expect("the snapshot is later");
+    assert!(rig.state() == history.states.last().expect("one").text);
+    assert!(history.restored(Moment::Time(written_us + 90_000_000)).is_err());
 }
 
 #[test]
@@ -235,9 +252,9 @@ fn damage_behind_the_moment_does_not_keep_from_restoring_and_damage_before_it_do
                 Err(_) => refused += 1,
             }
         }
-        // Up to the end of time: all of it, or nothing.
+        // Up to the last record: all of it, or nothing.
         let target = SimDisk::new(2);
-        let moment = Moment::Time(u64::MAX);
+        let moment = Moment::Time(history.states.last().expect("many").wall_us);
         if restore(&damaged, &*history.clock, &target, moment, true, &mut Vec::new()).is_ok() {
             let rig = open(&target, &history.clock).expect("it is good");
             assert!(rig.state() == history.states.last().expect("many").text, "{path}");

@@ -62,6 +62,55 @@ fn exit_codes_tell_good_from_torn_from_damaged_from_unknown() {
     assert!(code(&["check"], &dir, &[]) <= 1);
 }
 
+fn run(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(program_under_test()).args(args).output().expect("the binary runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_the_right_ones() {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (code, told) = run(&["chekc", "/tmp"]);
+    assert!(code == Some(3) && told.contains("'check'") && told.contains("torture"), "{told}");
+    let (code, told) = run(&["backup", "/nowhere", "--from", "127.0.0.1"]);
+    assert!(code == Some(3) && told.contains("HOST:PORT"), "{told}");
+    let (code, told) = run(&["backup", "/nowhere", "--unix", "no-such.sock"]);
+    assert!(code == Some(3) && told.contains("/no-such.sock"), "{told}");
+    let dir = home.to_str().expect("a path of UTF-8");
+    let (code, told) = run(&["repair", dir]);
+    assert!(code == Some(3) && told.contains("--into") && told.contains("--in-place"), "{told}");
+    let (code, told) = run(&["repair", dir, "--into", "x", "--in-place"]);
+    assert!(code == Some(3) && told.contains("cannot be used with"), "{told}");
+    let help = Command::new(program_under_test()).arg("--help").output().expect("the binary runs");
+    assert!(String::from_utf8_lossy(&help.stdout).contains("duramen torture"));
+}
+
+#[test]
+fn nothing_is_left_where_nothing_was_made() {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nothing-left-{}", std::process::id()));
+    fs::create_dir_all(&home).expect("the test directory is writable");
+    let names = || fs::read_dir(&home).expect("it is there").count();
+    let into = home.join("some/where");
+    assert_eq!(restore(&home, &into, &["--to-lsn", "7"]).status.code(), Some(3));
+    assert_eq!(code(&["repair", "--into", into.to_str().expect("UTF-8")], &home, &[]), 3);
+    assert_eq!(code(&["repair", "--in-place"], &home, &[]), 3, "there is no store");
+    assert_eq!(names(), 0, "not even a lock");
+    let server = Server::start(Options::default().directive("rename-command", "BACKUP "));
+    let address = format!("127.0.0.1:{}", server.port());
+    let scratch = into.to_str().expect("UTF-8");
+    let (code, told) = run(&["check", "--live", &address, "--scratch", scratch]);
+    assert!(code == Some(3) && told.contains("rename-command BACKUP"), "{told}");
+    let (code, told) = run(&["backup", scratch, "--from", &address]);
+    assert!(code == Some(3) && told.contains("rename-command BACKUP"), "{told}");
+    drop(server);
+    let server = Server::start(Options::default());
+    let address = format!("127.0.0.1:{}", server.port());
+    let (code, told) = run(&["check", "--live", &address, "--scratch", scratch]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(names(), 0, "{told}");
+    fs::remove_dir(&home).expect("it is empty");
+}
+
 fn restore(dir: &Path, into: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(program_under_test());
     command.arg("restore").arg("--from").arg(dir).arg("--into").arg(into).args(more);
@@ -121,7 +170,10 @@ fn a_mistake_is_undone_by_restoring_to_the_record_before_it() {
     assert!(String::from_utf8_lossy(&early.stderr).contains("the oldest moment"));
     assert_eq!(restore(&dir, &other, &[]).status.code(), Some(3), "no moment");
     assert_eq!(restore(&dir, &other, &["--to-lsn", "1", "--to-time", "1"]).status.code(), Some(3));
-    assert_eq!(restore(&dir, &other, &["--to-time", "2100-01-01"]).status.code(), Some(0));
+    let late = restore(&dir, &other, &["--to-time", "2100-01-01"]);
+    let told = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(late.status.code() == Some(3) && told.contains("the log ends at LSN"), "{told}");
+    assert!(!other.exists(), "what was refused leaves no folder behind");
     let help = tool(&["restore", "--help"], Path::new("--help"), &[]);
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&help.stdout).contains("log-retain"));

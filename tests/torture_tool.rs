@@ -115,6 +115,40 @@ fn a_simulated_history_repeats_exactly() {
     assert_eq!(run(), run());
 }
 
+#[test]
+fn a_run_of_nothing_is_refused_and_no_broken_promise() {
+    let wrong: [&[&str]; 6] = [
+        &["--rounds", "0"],
+        &["--seconds", "0"],
+        &["--clients", "0", "--rounds", "1"],
+        &["--clients", "1001", "--rounds", "1"],
+        &["--mode", "sim", "--rounds", "0"],
+        &["--target", "localhost", "--restart-command", "true"],
+    ];
+    for arguments in wrong {
+        let (code, json, why) = torture(arguments);
+        assert_eq!(code, Some(3), "{arguments:?}: {json}{why}");
+        assert!(json.is_empty() && !why.is_empty(), "{arguments:?}: {json}");
+    }
+}
+
+#[test]
+fn the_folder_that_was_made_for_the_scratch_goes_with_it() {
+    let parent =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-parent-{}", std::process::id()));
+    let dir = parent.join("dir");
+    let server = std::env::var_os("DURAMEN_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_duramen").into());
+    let output = Command::new(env!("CARGO_BIN_EXE_duramen"))
+        .args(["torture", "--rounds", "1", "--dir"])
+        .arg(&dir)
+        .arg("--server")
+        .arg(server)
+        .output()
+        .expect("the binary under test runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!parent.exists());
+}
+
 /// A server that keeps nothing on disk: whatever it acknowledged is lost.
 #[test]
 fn a_server_that_forgets_is_found_out() {

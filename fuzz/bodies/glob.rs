@@ -26,6 +26,10 @@ pub fn check(data: &[u8]) {
 }
 
 fn model(pattern: &[u8], text: &[u8], fold: bool) -> bool {
+    if text.is_empty() {
+        // As in Redis, where a star takes no part of no text.
+        return pattern.is_empty();
+    }
     let items = compile(pattern, fold);
     // row[i]: the first i items match the text so far.
     let mut row = vec![false; items.len() + 1];
@@ -112,6 +116,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         ("a\\", "a\\"),
         ("[A-z]", "_"),
         ("", ""),
+        ("**", ""),
     ];
     rows.iter().map(|(p, t)| [&[p.len() as u8], p.as_bytes(), t.as_bytes()].concat()).collect()
 }

@@ -95,7 +95,8 @@ pub fn is_in(command: &Command, category: &str) -> bool {
         _ if !command.subcommands.is_empty() && flags.is_empty() => false,
         "fast" => flags.contains(Flags::FAST),
         "write" if flags.contains(Flags::WRITE) => true,
-        "read" if flags.contains(Flags::READONLY) => true,
+        // What a script reads is in other commands' categories.
+        "read" if flags.contains(Flags::READONLY) => !flags.contains(Flags::SCRIPT),
         "admin" | "dangerous" if flags.contains(Flags::ADMIN) => true,
         "pubsub" if flags.contains(Flags::PUBSUB) => true,
         "blocking" if flags.contains(Flags::BLOCKING) => true,

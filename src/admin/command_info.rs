@@ -147,7 +147,7 @@ fn describe(command: &Command, reply: &mut Reply<'_>) {
 
 fn flag_names(flags: Flags) -> Vec<&'static str> {
     // Redis keeps `may_replicate` to itself.
-    const NAMES: [(Flags, &str); 17] = [
+    const NAMES: [(Flags, &str); 18] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -163,6 +163,7 @@ fn flag_names(flags: Flags) -> Vec<&'static str> {
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
@@ -280,17 +281,31 @@ fn keys_of<'a>(
         _ => Some(container),
     });
     let (command, _) = found.ok_or(CommandError::new("ERR Invalid command specified"))?;
-    if command.keys.is_empty() {
+    if !command.has_keys() {
         return Err(CommandError::new("ERR The command has no key arguments"));
     }
     if !command.accepts(args.len()) {
         return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
     }
-    let mut keys = Vec::new();
-    for spec in command.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
-        spec.each(args, &mut |at| keys.push((args.get(at), spec)))?;
+    match named_keys(command, args) {
+        Err(_) if command.flags.contains(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),
+        found => found,
     }
-    if keys.is_empty() {
+}
+
+/// An error if the arguments don't fit, or name no key where there should be some.
+fn named_keys<'a>(
+    command: &'static Command,
+    args: Args<'a>,
+) -> Result<Vec<(&'a [u8], &'static KeySpec)>, CommandError> {
+    let mut keys = Vec::new();
+    let mut is_short = false;
+    for spec in command.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
+        let before = keys.len();
+        spec.each(args, &mut |at| keys.push((args.get(at), spec)))?;
+        is_short |= keys.len() == before && matches!(spec.find, Find::Count { .. });
+    }
+    if is_short || keys.is_empty() {
         return Err(CommandError::new("ERR Invalid arguments specified for command"));
     }
     Ok(keys)

@@ -81,12 +81,20 @@ pub fn is_local(client: &Client) -> bool {
     client.unix_socket || client.addr.starts_with("127.") || client.addr.starts_with("[::1]:")
 }
 
+const NOT_UTF8: &str = "the value is not valid UTF-8, and this server takes no other: write it in UTF-8";
+
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
-    let words: Vec<_> = args.tail(2).iter().map(String::from_utf8_lossy).collect();
-    let pairs: Vec<_> = words.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+    let words: Vec<_> = args.tail(2).iter().collect();
+    let names: Vec<_> = words.iter().step_by(2).map(|name| String::from_utf8_lossy(name)).collect();
+    let mut pairs = Vec::with_capacity(names.len());
+    for (name, value) in names.iter().zip(words.iter().skip(1).step_by(2)) {
+        // What is kept of other bytes would not be what was meant: of a password above all.
+        let value = std::str::from_utf8(value).map_err(|_| set_failed(name, NOT_UTF8))?;
+        pairs.push((&**name, value));
+    }
     let config = &ctx.server.config;
     let changed = config.set_many(&pairs, is_local(&ctx.session.client))?;
     let refused =

@@ -125,7 +125,10 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult
     session.proto = Protocol::Resp2;
     session.authenticated = authenticated;
     session.durability = None;
-    session.reply_mode = ReplyMode::On;
+    // What CLIENT REPLY SKIP was about is this reply.
+    if session.reply_mode != ReplyMode::Skip {
+        session.reply_mode = ReplyMode::On;
+    }
     session.no_touch = false;
     let client = &session.client;
     client.db.store(0, Relaxed);
@@ -145,10 +148,16 @@ pub const DEFAULT_USER: &str = "default";
 const WRONG_PASSWORD: CommandError =
     CommandError::new("WRONGPASS invalid username-password pair or user is disabled.");
 
-/// Whether the two may log in. Without a password anything logs the default user in.
-fn password_fits(ctx: &Ctx<'_>, user: &[u8], password: &[u8]) -> bool {
+/// Lets the two log in, or counts that they may not. Without a password anything logs the default user in.
+fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> CommandResult {
     let expected = ctx.server.config.requirepass();
-    user == DEFAULT_USER.as_bytes() && (expected.is_empty() || same_bytes(expected.as_bytes(), password))
+    if user != DEFAULT_USER.as_bytes() || !(expected.is_empty() || same_bytes(expected.as_bytes(), password))
+    {
+        ctx.server.stats.refused_logins.add(1);
+        return Err(WRONG_PASSWORD);
+    }
+    ctx.session.authenticated = true;
+    Ok(())
 }
 
 /// Takes the same time wherever the two differ.
@@ -167,10 +176,7 @@ fn auth(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResu
         3 => (args.get(1), args.get(2)),
         _ => return Err(CommandError::SYNTAX),
     };
-    if !password_fits(ctx, user, password) {
-        return Err(WRONG_PASSWORD);
-    }
-    ctx.session.authenticated = true;
+    log_in(ctx, user, password)?;
     reply.ok();
     Ok(())
 }
@@ -204,9 +210,8 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
         }
     }
     match login {
-        Some((user, password)) if !password_fits(ctx, user, password) => return Err(WRONG_PASSWORD),
-        Some(_) => ctx.session.authenticated = true,
-        None if !ctx.session.authenticated => {
+        Some((user, password)) => log_in(ctx, user, password)?,
+        None if !ctx.session.is_authenticated(&ctx.server.config) => {
             return Err(CommandError::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
             ));

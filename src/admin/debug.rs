@@ -84,8 +84,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
     match args.len() {
         2 if is(word, "help") => help::write(reply, "debug", LINES.iter().map(|line| (*line).to_owned())),
         2 if is(word, "change-repl-id") => reply.ok(),
-        2 if is(word, "loadaof") => restart(ctx, reply),
-        2.. if is(word, "reload") => restart(ctx, reply),
+        2 if is(word, "loadaof") => restart(ctx, reply)?,
+        2.. if is(word, "reload") => restart(ctx, reply)?,
         2 if is(word, "digest") => {
             reply.simple(&digest::of_all(ctx.held()).to_string());
             ctx.depend_on_everything();
@@ -115,9 +115,16 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
 }
 
 /// Everything is in the log: what is read back at the start is what there is now.
-fn restart(ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) {
+fn restart(ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    if ctx.server.config_from_stdin {
+        return Err(CommandError::new(
+            "ERR The server would start again without its configuration, which came from standard input. Start it with a \
+             configuration file for this command.",
+        ));
+    }
     ctx.server.request_shutdown(ShutdownRequest { restart: true, now: false });
     reply.ok();
+    Ok(())
 }
 
 /// With every stripe locked, so that it is as if the process had been stopped. Redis reads anything but a number as 0.

@@ -153,8 +153,10 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("watching_clients", watching.count());
     lines.add("clients_in_timeout_table", 0);
     lines.add("total_watched_keys", keys_watched);
-    lines.add("total_blocking_keys", 0);
-    lines.add("total_blocking_keys_on_nokey", 0);
+    let waiters = || ctx.held().shelves().map(|shelf| &shelf.waiters);
+    lines.add("total_blocking_keys", waiters().map(|waiters| waiters.keys_waited_for()).sum::<usize>());
+    let on_no_key = waiters().map(|waiters| waiters.keys_whose_end_is_waited_for()).sum::<usize>();
+    lines.add("total_blocking_keys_on_nokey", on_no_key);
 }
 
 /// How far loading is, as long as it lasts.
@@ -210,7 +212,7 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("rdb_saves", saves.successes.load(Relaxed));
     lines.add("rdb_last_cow_size", 0);
     lines.add("rdb_last_load_keys_expired", 0);
-    lines.add("rdb_last_load_keys_loaded", 0);
+    lines.add("rdb_last_load_keys_loaded", server.loading.snapshot_keys.load(Relaxed));
     lines.add("aof_enabled", 1);
     lines.add("aof_rewrite_in_progress", i32::from(rewriting));
     lines.add("aof_rewrite_scheduled", i32::from(snapshots.is_rewrite_scheduled()));
@@ -231,8 +233,11 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     let unsynced = log.written_lsn() > log.durable_lsn();
     lines.add("aof_last_write_status", if healthy { "ok" } else { "err" });
     lines.add("aof_last_cow_size", 0);
-    lines.add("aof_current_size", log.written_lsn());
-    lines.add("aof_base_size", server.snapshots.bytes.load(Relaxed));
+    // As in Redis what a start would read: the snapshot, and the records of the log behind it. A compaction makes it less.
+    let snapshot_bytes = snapshots.bytes.load(Relaxed);
+    let replayed_bytes = log.written_lsn().saturating_sub(snapshots.through.load(Relaxed));
+    lines.add("aof_current_size", snapshot_bytes + replayed_bytes);
+    lines.add("aof_base_size", snapshot_bytes);
     lines.add("aof_pending_rewrite", 0);
     lines.add("aof_buffer_length", log.append_lsn().saturating_sub(log.written_lsn()));
     lines.add("aof_pending_bio_fsync", i32::from(unsynced));
@@ -287,7 +292,7 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.add("total_transactions", stats.transactions.get());
     lines.add("client_query_buffer_limit_disconnections", stats.query_buffer_limit_disconnections.get());
     lines.add("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections.get());
-    lines.add("acl_access_denied_auth", 0);
+    lines.add("acl_access_denied_auth", stats.refused_logins.get());
     lines.add("acl_access_denied_cmd", 0);
 }
 
@@ -366,7 +371,7 @@ fn keyspace(ctx: &Ctx<'_>, lines: &mut Lines) {
 fn duramen(ctx: &Ctx<'_>, lines: &mut Lines) {
     let config = &ctx.server.config;
     lines.add("durability", AppendFsync::name(config.appendfsync()));
-    lines.add("expiry_suspended", i32::from(ctx.server.expiry_suspended.load(Relaxed)));
+    lines.add("expiry_suspended", i32::from(ctx.server.time.expiry_is_suspended()));
     let Some(store) = ctx.server.store.get() else { return };
     let log = &store.log;
     let state = match log.state() {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod client_filter;
 pub mod client_line;
 mod client_tracking;
+pub mod cluster;
 pub mod command_docs;
 pub mod command_info;
 pub mod config;

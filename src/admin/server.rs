@@ -169,7 +169,11 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Reply<'_>) -> CommandResu
 }
 
 /// Rings of a tree trunk; how many is the number of whole days that the server has run, within what fits.
-fn lolwut(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    // There is one picture, whatever the version; but it must be a number.
+    if args.len() > 2 && is(args.get(1), "version") {
+        integer(args.get(2))?;
+    }
     let rings = (ctx.server.uptime().as_secs() / 86400).clamp(3, 9) as i32;
     let mut art = String::new();
     for y in -rings..=rings {

@@ -271,7 +271,7 @@ fn kind_of(name: &str, command: &Command) -> Kind {
         "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" => Kind::Key,
         "pattern" => Kind::Pattern,
         "unix-time-seconds" | "unix-time-milliseconds" => Kind::UnixTime,
-        "timeout" if command.group == Group::List => Kind::Double,
+        "timeout" if matches!(command.group, Group::List | Group::SortedSet) => Kind::Double,
         "increment" if is_float => Kind::Double,
         "value" if command.group == Group::Bitmap => Kind::Integer,
         "score" | "min" | "max" | "longitude" | "latitude" | "radius" | "width" | "height" => Kind::Double,
@@ -405,6 +405,10 @@ mod tests {
             ),
             (command("incrbyfloat", Group::String, ONE_KEY, "key increment"), "key#0:key increment:double"),
             (command("blpop", Group::List, ONE_KEY, "key [key ...] timeout"), "key#0:key* timeout:double"),
+            (
+                command("bzpopmin", Group::SortedSet, ONE_KEY, "key [key ...] timeout"),
+                "key#0:key* timeout:double",
+            ),
         ];
         for (command, expected) in rows {
             assert_eq!(parse(&command), expected, "{}", command.syntax);

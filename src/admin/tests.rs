@@ -81,6 +81,58 @@ fn a_password_is_asked_for_until_it_is_given() {
 }
 
 #[test]
+fn a_password_that_is_taken_away_is_asked_for_no_more() {
+    let mut rig = Rig::new();
+    let set = |rig: &mut Rig, password: &[u8]| {
+        assert_eq!(rig.call(0, &[b"CONFIG", b"SET", b"requirepass", password]).0, b"+OK\r\n");
+    };
+    set(&mut rig, b"secret");
+    assert_eq!(rig.run_as(1, "RESET"), "+RESET\r\n");
+    assert!(rig.run_as(1, "GET k").starts_with("-NOAUTH "));
+    set(&mut rig, b"");
+    assert_eq!(rig.run_as(1, "GET k"), "$-1\r\n");
+    assert!(rig.run_as(1, "HELLO 2").starts_with("*14\r\n"));
+    // It never gave one.
+    set(&mut rig, b"secret");
+    assert!(rig.run_as(1, "GET k").starts_with("-NOAUTH "));
+    assert!(rig.run_as(1, "HELLO 2").starts_with("-NOAUTH "));
+}
+
+#[test]
+fn values_of_directives_are_utf8_or_refused() {
+    let mut rig = Rig::new();
+    let request: [&[u8]; 6] = [b"CONFIG", b"SET", b"maxmemory", b"1", b"requirepass", b"\xff\xfe"];
+    let reply = String::from_utf8(rig.call(0, &request).0).unwrap();
+    assert!(
+        reply.starts_with("-ERR CONFIG SET failed (possibly related to argument 'requirepass') - "),
+        "{reply}"
+    );
+    assert!(reply.contains("not valid UTF-8"), "{reply}");
+    expect(
+        &mut rig,
+        &[
+            ("CONFIG GET requirepass", "*2~$11~requirepass~$0~~"),
+            ("CONFIG GET maxmemory", "*2~$9~maxmemory~$1~0~"),
+            ("CONFIG SET requirepass \u{e9}", "+OK~"),
+            ("CONFIG GET requirepass", "*2~$11~requirepass~$2~\u{e9}~"),
+        ],
+    );
+}
+
+#[test]
+fn an_unknown_command_is_repeated_byte_for_byte() {
+    let mut rig = Rig::new();
+    let rows: [(&[&[u8]], &[u8]); 3] = [
+        (&[b"N\xff", b"\xe9a"], b"-ERR unknown command 'N\xff', with args beginning with: '\xe9a' \r\n"),
+        (&[b"\xff\r\n", b"a\0b"], b"-ERR unknown command '\xff  ', with args beginning with: 'a' \r\n"),
+        (&[b"CONFIG", b"\xe9a"], b"-ERR unknown subcommand '\xe9a'. Try CONFIG HELP.\r\n"),
+    ];
+    for (request, reply) in rows {
+        assert_eq!(rig.call(0, request).0.escape_ascii().to_string(), reply.escape_ascii().to_string());
+    }
+}
+
+#[test]
 fn clients_are_listed_named_and_killed() {
     let mut rig = Rig::new();
     rig.run_as(1, "PING");
@@ -141,6 +193,16 @@ fn replies_are_dropped_as_client_reply_says() {
             ("PING", ""),
             ("CLIENT REPLY ON", "+OK~"),
             ("PING", "+PONG~"),
+            // RESET is a command like any other, but ends OFF before it replies.
+            ("CLIENT REPLY SKIP", ""),
+            ("RESET", ""),
+            ("PING", "+PONG~"),
+            ("CLIENT REPLY OFF", ""),
+            ("RESET", "+RESET~"),
+            // What SUBSCRIBE says is no reply: it leaves, and what is skipped is no other.
+            ("CLIENT REPLY SKIP", ""),
+            ("SUBSCRIBE a b", "*3~$9~subscribe~$1~a~:1~*3~$9~subscribe~$1~b~:2~"),
+            ("PING", "*2~$4~pong~$0~~"),
         ],
     );
 }
@@ -347,6 +409,81 @@ fn info_has_the_sections_that_are_asked_for() {
     assert_eq!(rig.run("INFO foo"), "$0\r\n\r\n");
 }
 
+/// A figure of INFO.
+fn figure(rig: &mut Rig, name: &str) -> u64 {
+    let info = rig.run("INFO");
+    let line = info.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} in {info}")).parse().unwrap()
+}
+
+#[test]
+fn info_counts_keys_that_are_waited_for() {
+    let mut rig = Rig::new();
+    rig.run("XGROUP CREATE s g $ MKSTREAM");
+    let figures =
+        |rig: &mut Rig| ["total_blocking_keys", "total_blocking_keys_on_nokey"].map(|name| figure(rig, name));
+    assert_eq!(figures(&mut rig), [0, 0]);
+    rig.run_as(1, "BLPOP a b 0");
+    rig.run_as(2, "BLPOP a 0");
+    assert_eq!(figures(&mut rig), [2, 0]);
+    rig.run_as(3, "XREADGROUP GROUP g me BLOCK 0 STREAMS s >");
+    assert_eq!(figures(&mut rig), [3, 1]);
+    for session in 1..=3 {
+        rig.disconnect(session);
+    }
+    assert_eq!(figures(&mut rig), [0, 0]);
+}
+
+#[test]
+fn info_counts_passwords_that_did_not_fit() {
+    let mut rig = Rig::new();
+    rig.run("CONFIG SET requirepass secret");
+    for line in
+        ["AUTH wrong", "AUTH nobody secret", "HELLO 3 AUTH default wrong", "AUTH a b c", "AUTH secret"]
+    {
+        rig.run(line);
+    }
+    assert_eq!(figure(&mut rig, "acl_access_denied_auth"), 3);
+    rig.run("CONFIG RESETSTAT");
+    assert_eq!(figure(&mut rig, "acl_access_denied_auth"), 0);
+}
+
+#[test]
+fn info_counts_the_tables_of_keys_as_overhead() {
+    let mut rig = Rig::new();
+    let before = figure(&mut rig, "used_memory_overhead");
+    for i in 0..1000 {
+        rig.run(&format!("SET k{i} v EX 1000"));
+    }
+    rig.settle();
+    let after = figure(&mut rig, "used_memory_overhead");
+    assert!(after >= before + 1000 * (8 + 52), "{before} {after}");
+}
+
+#[test]
+fn info_shows_what_a_start_would_read() {
+    let mut rig = Rig::new();
+    let server = rig.server.clone();
+    let log = || server.store.get().unwrap().log.written_lsn();
+    rig.run(&format!("SET k {}", "v".repeat(10_000)));
+    rig.settle();
+    assert_eq!(figure(&mut rig, "aof_current_size"), log());
+    // As a compaction leaves it.
+    rig.server.snapshots.through.store(log(), Relaxed);
+    rig.server.snapshots.bytes.store(77, Relaxed);
+    assert_eq!(["aof_current_size", "aof_base_size"].map(|name| figure(&mut rig, name)), [77, 77]);
+}
+
+#[test]
+fn only_a_master_can_be_had() {
+    let mut rig = Rig::new();
+    let refused = "-ERR this server cannot be a replica; only NO ONE is accepted. To copy the data of another server use MIGRATE there~";
+    expect(
+        &mut rig,
+        &[("REPLICAOF No One", "+OK~"), ("REPLICAOF 127.0.0.1 6379", refused), ("SLAVEOF NO TWO", refused)],
+    );
+}
+
 #[test]
 fn info_works_inside_a_transaction() {
     let mut rig = Rig::new();
@@ -385,6 +522,9 @@ fn commands_describe_themselves() {
             ("COMMAND GETKEYS GET a b", "-ERR Invalid number of arguments specified for command~"),
             ("COMMAND GETKEYS CONFIG GET a", "-ERR The command has no key arguments~"),
             ("COMMAND GETKEYSANDFLAGS GET a", "*1~*2~$1~a~*2~+RO~+access~"),
+            ("COMMAND GETKEYS EVAL_RO x 0", "*0~"),
+            ("COMMAND GETKEYS ZUNIONSTORE d 0 a", "-ERR Invalid arguments specified for command~"),
+            ("COMMAND GETKEYS SPUBLISH a b", "-ERR The command has no key arguments~"),
             ("COMMAND DOCS nothing", "*0~"),
             (
                 "COMMAND DOCS echo",
@@ -524,6 +664,46 @@ fn the_slow_log_keeps_the_newest() {
             ("SLOWLOG GET -1", "*0~"),
         ],
     );
+}
+
+#[test]
+fn scripts_need_no_keys_and_are_no_reads() {
+    let mut rig = Rig::new();
+    let flags =
+        "+noscript~+stale~+skip_monitor~+no_mandatory_keys~+movablekeys~:0~:0~:0~*2~+@slow~+@scripting~";
+    for name in ["eval", "evalsha", "fcall"] {
+        let reply = rig.run(&format!("COMMAND INFO {name} {name}_ro")).replace("\r\n", "~");
+        assert!(reply.contains(&format!("~{name}~:-3~*5~{flags}")), "{reply}");
+        assert!(reply.contains(&format!("~{name}_ro~:-3~*6~+readonly~{flags}")), "{reply}");
+    }
+}
+
+/// The time passes within a command of the transaction: CONFIG SET calls the hook.
+#[test]
+fn commands_of_a_transaction_are_timed_one_by_one() {
+    let mut rig = Rig::new();
+    let clock = rig.clock.clone();
+    let hook = move |_: &str| {
+        clock.advance(std::time::Duration::from_millis(7));
+        Ok(())
+    };
+    assert!(rig.server.on_config.set(Box::new(hook)).is_ok());
+    rig.run("CONFIG SET slowlog-log-slower-than 5000");
+    for line in ["SLOWLOG RESET", "CONFIG RESETSTAT", "MULTI", "SET k v", "CONFIG SET hz 20", "GET k", "EXEC"]
+    {
+        rig.run(line);
+    }
+    let slow = rig.run("SLOWLOG GET").replace("\r\n", "~");
+    assert!(slow.starts_with("*1~*6~") && slow.contains("~:7000~*4~$6~CONFIG~$3~SET~$2~hz~$2~20~"), "{slow}");
+    let stats = rig.run("INFO commandstats");
+    for figures in [
+        "set:calls=1,usec=0,",
+        "config|set:calls=1,usec=7000,",
+        "get:calls=1,usec=0,",
+        "exec:calls=1,usec=7000,",
+    ] {
+        assert!(stats.contains(&format!("\r\ncmdstat_{figures}")), "{figures} in {stats}");
+    }
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub struct Clients {
     pub arriving: AtomicUsize,
     /// Connections in a blocking command.
     pub blocked: AtomicU64,
+    /// When the log was last told of a request in HTTP, in Unix milliseconds.
+    pub warned_of_http_ms: AtomicU64,
 }
 
 impl Clients {

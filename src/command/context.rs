@@ -25,7 +25,7 @@ use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{LIBRARIES, Op, SpaceId, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::stripe::{Part, Stripe};
 use crate::keyspace::table::Position;
-use crate::keyspace::value::Value;
+use crate::keyspace::value::{Kind, Value};
 use crate::keyspace::waiters::{StripeSet, Want, WatchFlag};
 use crate::keyspace::{Held, Keyspace};
 use crate::log::Lsn;
@@ -36,6 +36,7 @@ use crate::types::list::value::List;
 use crate::types::set::value::Set;
 use crate::types::sorted_set::value::SortedSet;
 use crate::types::stream::value::Stream;
+use crate::types::string::value::StringOp;
 
 /// How a blocking command says that nothing came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,9 +292,14 @@ impl<'a> Ctx<'a> {
         self.held.shelf(place.slot).stripe.part(space)?.get(place)
     }
 
+    /// What is at a key, whether its time has come or not.
+    fn kind(&self, space: SpaceId, place: &KeyRef<'_>) -> Option<Kind> {
+        self.peek(space, place).map(Entry::kind)
+    }
+
     /// Whether what is due may be removed by a logged op. A clock that was set a moment ago, before expiry noticed, says no.
     pub fn may_remove_expired(&self) -> bool {
-        self.may_expire && !self.server.clock_has_jumped()
+        self.may_expire && !self.server.hides_expired()
     }
 
     /// Removes a key whose time has come, as an op of its own.
@@ -369,10 +375,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Has an existing key's entry remember something else than this access (RESTORE's IDLETIME and FREQ).
-    pub fn set_access(&mut self, key: &[u8], access: impl FnOnce(&Accesses) -> u32) {
-        let (place, space) = (self.place(key), self.space());
-        let access = access(&self.held.accesses);
+    /// Has an existing key's entry remember something else than this access: RESTORE's IDLETIME and FREQ, or what the key remembered
+    /// under its old name.
+    pub fn set_access(&mut self, db: u32, key: &[u8], access: impl FnOnce(&mut Accesses) -> u32) {
+        let (place, space) = (self.place(key), self.keyspace().space(db));
+        let access = access(&mut self.held.accesses);
         let part = self.held.shelf_mut(place.slot).stripe.part_mut(space);
         if let Some(entry) = part.and_then(|part| part.get_mut(&place)) {
             entry.set_access(access);
@@ -451,19 +458,20 @@ impl<'a> Ctx<'a> {
         self.apply_in(self.session.db, key, op)
     }
 
-    /// As [`Self::apply`], for what Redis tells nobody of.
+    /// As [`Self::apply`], for what Redis tells nobody of, but that the key is new.
     pub fn apply_untold(&mut self, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
-        let outer = std::mem::replace(&mut self.is_aside, true);
-        let result = self.apply(key, op);
-        self.is_aside = outer;
-        result
+        let before = self.transaction.notes.len();
+        self.apply(key, op)?;
+        self.transaction.notes[before..].iter_mut().for_each(Note::silence);
+        Ok(())
     }
 
     /// Carries out an op on a key of any database and adds it to the record.
     pub fn apply_in(&mut self, db: u32, key: &[u8], op: Op<'_>) -> Result<(), CommandError> {
         let place = self.place(key);
         let space = self.keyspace().space(db);
-        if self.hides_expired && !is_off(Safeguard::HiddenKey) {
+        let may_be_due = self.hides_expired || self.may_overwrite_expired(space, &place, &op);
+        if may_be_due && !is_off(Safeguard::HiddenKey) {
             self.clear_hidden(db, space, &place);
         }
         let note =
@@ -504,14 +512,24 @@ impl<'a> Ctx<'a> {
         self.raise_gate(self.keyspace().gate.get(cell));
     }
 
-    /// A key that was taken for absent is about to be made anew: what is left of the old one must not show through.
+    /// Only what sets a string does not look its key up before. Most of the time nothing in the key's part is due, so that nothing more
+    /// needs to be looked at.
+    #[inline]
+    fn may_overwrite_expired(&self, space: SpaceId, place: &KeyRef<'_>, op: &Op<'_>) -> bool {
+        let is_due = |part: &Part| part.has_expired(self.now_ms);
+        matches!(op, Op::String(StringOp::Set { .. }))
+            && self.held.shelf(place.slot).stripe.part(space).is_some_and(is_due)
+    }
+
+    /// A key that was taken for absent, or not looked at, is about to be made anew. If its time has come it ends first: what is left of
+    /// the old one must not show through, and who counts or listens is told.
     #[cold]
     fn clear_hidden(&mut self, db: u32, space: SpaceId, place: &KeyRef<'_>) {
         let expire_at = self.peek(space, place).and_then(Entry::expire_at);
         if expire_at.is_some_and(|at| at <= self.now_ms) {
-            self.hides_expired = false;
+            let outer = std::mem::replace(&mut self.hides_expired, false);
             self.expire_in(db, place.bytes);
-            self.hides_expired = true;
+            self.hides_expired = outer;
         }
     }
 
@@ -528,8 +546,9 @@ impl<'a> Ctx<'a> {
                 self.server.tracking.changed(&mut self.transaction.tracked, place.bytes, writer);
             }
         }
-        let ready = &mut self.transaction.ready;
-        if op.may_wake() && waiters.is_waited_for(space, place.bytes) {
+        // In the order in which they become what is waited for: who waits for several is served from the first.
+        if op.may_wake() && waiters.is_wanted(space, place.bytes, || self.kind(space, place)) {
+            let ready = &mut self.transaction.ready;
             let is_known = ready.last().is_some_and(|(last, key)| *last == db && **key == *place.bytes);
             if !is_known {
                 ready.push((db, place.bytes.into()));
@@ -612,9 +631,16 @@ impl<'a> Ctx<'a> {
     /// Whoever waits for a key of a database may be served now, or told that the key is gone. All stripes are held.
     fn wake_all_in(&mut self, db: u32) {
         let space = self.keyspace().space(db);
+        let mut ready = Vec::new();
         for shelf in self.held.shelves() {
-            self.transaction.ready.extend(shelf.waiters.waited_in(space).map(|key| (db, key.into())));
+            let is_wanted = |key: &&[u8]| {
+                let place = self.keyspace().key(key);
+                shelf.waiters.is_wanted(space, key, || self.kind(space, &place))
+            };
+            let wanted = shelf.waiters.waited_in(space).filter(is_wanted);
+            ready.extend(wanted.map(|key| (db, key.into())));
         }
+        self.transaction.ready.extend(ready);
     }
 
     /// Forgets all watched keys; their stripes are held.

@@ -86,6 +86,11 @@ impl Note {
     pub fn unchanged(db: u32, key: &[u8]) -> Self {
         Self { db, key: key.into(), kind: Kind::Unchanged, existed: true }
     }
+
+    /// Of this op nothing is told but that the key is new, if it is.
+    pub fn silence(&mut self) {
+        self.kind = Kind::Silent;
+    }
 }
 
 /// Whether anybody would hear of an event.
@@ -326,12 +331,18 @@ fn of_string(name: &'static str) -> Option<&'static str> {
     })
 }
 
+/// The options stand before the first score; behind it a member may have any name.
+fn zadd_increments(args: Args<'_>) -> bool {
+    let is_option =
+        |word: &[u8]| ["nx", "xx", "gt", "lt", "ch", "incr"].iter().any(|option| is(word, option));
+    args.tail(2).iter().take_while(|word| is_option(word)).any(|word| is(word, "incr"))
+}
+
 fn of_sorted_set(name: &'static str, kind: Kind, args: Args<'_>) -> &'static str {
     let word = |number: usize| args.try_get(number).unwrap_or_default();
     match name {
         "zincrby" => "zincr",
-        // The options stand before the first score.
-        "zadd" if (2..args.len().min(7)).any(|number| is(word(number), "incr")) => "zincr",
+        "zadd" if zadd_increments(args) => "zincr",
         "geoadd" => "zadd",
         "georadius" | "georadiusbymember" => "georadiusstore",
         "bzpopmin" => "zpopmin",

@@ -55,12 +55,12 @@ impl Memory {
     }
 }
 
-/// Bytes in use that don't count for `maxmemory`: what waits to be written to the log, what compaction holds (it has a budget of its
-/// own), and the tables of the reply gate, which are there from the start.
+/// Bytes in use that don't count for `maxmemory`: what waits to be written to the log, what compaction and the interpreters of scripts
+/// hold (they have limits of their own), and the tables of the reply gate, which are there from the start.
 pub fn not_counted(server: &Server) -> u64 {
     let log = server.store.get().map(|store| &store.log);
     let buffered = log.map_or(0, |log| log.append_lsn().saturating_sub(log.written_lsn()));
-    buffered + memory_gauge::excluded() + gate_bytes()
+    buffered + memory_gauge::excluded() + memory_gauge::scripts() + gate_bytes()
 }
 
 /// There is one gate for the store and one for the time before it is loaded.
@@ -85,8 +85,11 @@ fn counted(server: &Server) -> u64 {
     memory_gauge::note(false);
     let log = server.store.get().map(|store| &store.log);
     let buffered = log.map_or(0, |log| log.append_lsn().saturating_sub(log.written_lsn()));
-    memory_gauge::used().saturating_sub(buffered + gate_bytes())
+    memory_gauge::used().saturating_sub(buffered + memory_gauge::scripts() + gate_bytes())
 }
+
+/// A key's share of the index of expiry times: three numbers in nodes that are little more than half full.
+pub const EXPIRY_SHARE: usize = 52;
 
 /// Asks the allocator. To be called ten times a second, and when `maxmemory` was set.
 pub fn refresh(server: &Server) {

@@ -23,6 +23,7 @@ pub mod slowlog;
 pub mod snapshots;
 pub mod stats;
 pub mod tick;
+pub mod time;
 pub mod tracking;
 pub mod walk;
 
@@ -63,6 +64,7 @@ bitflags::bitflags! {
         const NO_MULTI = 1 << 15;
         const MOVABLEKEYS = 1 << 16;
         const ALLOW_BUSY = 1 << 17;
+        const NO_MANDATORY_KEYS = 1 << 18;
         /// Ours, not shown: the command looks at all keys (KEYS, SCAN, FLUSHALL): every stripe is locked.
         const ALL_KEYS = 1 << 24;
         /// Ours, not shown: runs at once inside MULTI instead of being queued.
@@ -92,6 +94,7 @@ pub enum Group {
     Transactions,
     PubSub,
     Scripting,
+    Cluster,
 }
 
 impl Group {
@@ -113,6 +116,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::PubSub => "pubsub",
             Self::Scripting => "scripting",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -132,7 +136,7 @@ impl Group {
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
             Self::Scripting => Some("scripting"),
-            Self::Server | Self::PubSub => None,
+            Self::Server | Self::PubSub | Self::Cluster => None,
         }
     }
 }
@@ -198,6 +202,12 @@ impl Command {
 
     pub const fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
+    }
+
+    /// True also for what Redis sends to replicas though it is no write (PUBLISH, scripts, PFCOUNT): a pause of writes holds it, and a
+    /// read-only script may not call it.
+    pub const fn may_replicate(&self) -> bool {
+        self.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE))
     }
 }
 

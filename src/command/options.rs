@@ -3,7 +3,8 @@
 use super::Args;
 use crate::error::CommandError;
 use crate::glob;
-use crate::resp::number::{parse_f64, parse_i64, parse_u64};
+use crate::long_double::LongDouble;
+use crate::resp::number::{parse_f64, parse_f64_lenient, parse_i64, parse_u64};
 
 /// An option's name: case does not matter.
 #[inline]
@@ -40,7 +41,8 @@ pub fn expire_at(arg: &[u8], unit_ms: i64, base_ms: u64, command: &str) -> Resul
 
 /// A blocking command's time-out in seconds (fractions allowed) as milliseconds; `None` waits for ever.
 pub fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
-    let seconds = parse_f64(arg).ok_or(CommandError::new("ERR timeout is not a float or out of range"))?;
+    let invalid = CommandError::new("ERR timeout is not a float or out of range");
+    let seconds = parse_f64(arg).or_else(|| beyond_f64(arg)).ok_or(invalid)?;
     let millis = (seconds * 1000.0).ceil();
     if seconds < 0.0 {
         return Err(CommandError::new("ERR timeout is negative"));
@@ -49,6 +51,13 @@ pub fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
         return Err(CommandError::new("ERR timeout is out of range"));
     }
     Ok((millis > 0.0).then_some(millis as u64))
+}
+
+/// A number that only the long double of Redis can hold, as the next that a double can: infinite, or hardly more than nothing.
+fn beyond_f64(arg: &[u8]) -> Option<f64> {
+    LongDouble::parse(arg)?;
+    let nearest = parse_f64_lenient(arg)?;
+    Some(if nearest == 0.0 { f64::MIN_POSITIVE.copysign(nearest) } else { nearest })
 }
 
 /// The cursor of SCAN and its kin, as `strtoul` reads it, which is what clients of Redis may have come to rely on: empty is 0, signs are allowed.

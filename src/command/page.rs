@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::Command;
 use super::registry::Registry;
+use super::{Command, Group};
 
 const INTRODUCTION: &str = "\
 # Commands
@@ -22,7 +22,7 @@ pub fn markdown(registry: &Registry) -> String {
     let mut sections = String::new();
     for (group, names) in REDIS_7_2 {
         let rows: Vec<_> = names.iter().map(|name| (*name, built(name))).collect();
-        let done = rows.iter().filter(|(_, command)| command.is_some()).count();
+        let done = rows.iter().filter(|(_, command)| command.is_some_and(is_built)).count();
         total = (total.0 + done, total.1 + rows.len());
         write!(sections, "\n## {group}: {done} of {}\n\n{HEAD}", rows.len()).expect(INFALLIBLE);
         for (name, command) in rows {
@@ -46,10 +46,16 @@ pub fn markdown(registry: &Registry) -> String {
 const HEAD: &str = "| command | | |\n|---|---|---|\n";
 const INFALLIBLE: &str = "writing to a string succeeds";
 
+/// Those about clusters are there to say that there is none.
+fn is_built(command: &Command) -> bool {
+    command.group != Group::Cluster
+}
+
 fn write_row(out: &mut String, name: &str, command: Option<&Command>) {
     let name = name.replace('|', " ").to_ascii_uppercase();
     match command {
         None => writeln!(out, "| {name} | not built | |"),
+        Some(command) if !is_built(command) => writeln!(out, "| {name} | refused: no cluster mode | |"),
         // A bar would end the cell.
         Some(command) => writeln!(out, "| {name} | done | {} |", command.summary.replace('|', "\\|")),
     }

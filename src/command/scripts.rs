@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 
+use crate::config::conf::split_words;
 use crate::error::CommandError;
 
 /// The SHA-1 of a script's source.
@@ -69,8 +70,10 @@ impl Script {
 fn shebang(source: &[u8]) -> Result<(ScriptFlags, usize), CommandError> {
     let end = source.iter().position(|&byte| byte == b'\n');
     let end = end.ok_or(CommandError::new("ERR Invalid script shebang"))?;
-    let line = String::from_utf8_lossy(&source[..end]).into_owned();
-    let mut words = line.split_ascii_whitespace();
+    let line = String::from_utf8_lossy(&source[..end]);
+    let words = split_words(line.as_bytes());
+    let words = words.map_err(|_| CommandError::new("ERR Invalid engine in script shebang"))?;
+    let mut words = words.iter().map(String::as_str);
     let engine = words.next().unwrap_or_default();
     if engine != "#!lua" {
         return Err(CommandError::owned(format!("ERR Unexpected engine in script shebang: {engine}")));
@@ -80,11 +83,12 @@ fn shebang(source: &[u8]) -> Result<(ScriptFlags, usize), CommandError> {
         let Some(list) = word.strip_prefix("flags=") else {
             return Err(CommandError::owned(format!("ERR Unknown lua shebang option: {word}")));
         };
-        for flag in list.split(',') {
+        // Nothing at all is no flag; nothing beside a comma is an unknown one.
+        for flag in list.split(',').filter(|_| !list.is_empty()) {
             match flag {
                 "no-writes" => flags.no_writes = true,
                 "allow-oom" => flags.allow_oom = true,
-                "allow-stale" | "no-cluster" | "allow-cross-slot-keys" | "" => {}
+                "allow-stale" | "no-cluster" | "allow-cross-slot-keys" => {}
                 _ => {
                     return Err(CommandError::owned(format!(
                         "ERR Unexpected flag in script shebang: {flag}"

@@ -1,6 +1,6 @@
 //! What all connections share. Handlers reach it through their context; sockets are not in here.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use super::scripts::Scripts;
 use super::slowlog::SlowLog;
 use super::snapshots::Snapshots;
 use super::stats::Stats;
+use super::time::Time;
 use super::tracking::Tracking;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::keyspace::Keyspace;
 use crate::log::{Log, RecoveryReport};
-use crate::mutation::{Safeguard, is_off};
 
 /// The keys and the log that keeps them: there once recovery is done.
 pub struct Store {
@@ -39,11 +39,10 @@ pub struct Loading {
     pub bytes_total: AtomicU64,
     pub bytes_done: AtomicU64,
     pub records: AtomicU64,
+    /// Keys of the snapshot that the start began with.
+    pub snapshot_keys: AtomicU64,
     pub started_ms: AtomicU64,
 }
-
-/// Time may run ahead of the monotonic clock by this much before it is taken for a jump.
-const CLOCK_JUMP_MS: i64 = 60_000;
 
 /// Called with the name of each directive that CONFIG SET changed. An error says why the new value cannot be used.
 pub type OnConfig = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
@@ -61,6 +60,8 @@ pub struct Server {
     pub config: Arc<Config>,
     /// Path of the configuration file, for INFO and CONFIG REWRITE.
     pub config_file: Option<String>,
+    /// Some of it came from standard input, and is not to be had a second time.
+    pub config_from_stdin: bool,
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
     pub clients: Clients,
@@ -76,12 +77,7 @@ pub struct Server {
     pub run_id: String,
     pub started_ms: u64,
     pub started: Duration,
-    /// The largest time found in the log, or served since: time does not go back behind it.
-    pub time_floor_ms: AtomicU64,
-    /// The clock jumped: what is due is hidden, not removed.
-    pub expiry_suspended: AtomicBool,
-    /// How far the time was ahead of the monotonic clock when expiry last looked, in milliseconds; not known before that.
-    clock_lead_ms: AtomicI64,
+    pub time: Time,
     /// DEBUG SET-ACTIVE-EXPIRE: whether keys whose time has come are looked for.
     pub active_expire: AtomicBool,
     /// A keyspace without keys, for the commands that work while the store is loading.
@@ -106,6 +102,7 @@ impl Server {
         let run_id = ids.concat().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             config_file: None,
+            config_from_stdin: false,
             stats: Stats::new(registry.all().len()),
             slowlog: SlowLog::default(),
             scripts: Scripts::default(),
@@ -119,9 +116,7 @@ impl Server {
             run_id,
             started_ms: clock.wall_ms(),
             started: clock.monotonic(),
-            time_floor_ms: AtomicU64::new(0),
-            expiry_suspended: AtomicBool::new(false),
-            clock_lead_ms: AtomicI64::new(i64::MAX),
+            time: Time::new(&*clock),
             active_expire: AtomicBool::new(true),
             no_keys: Keyspace::new(config.databases() as u32, 0),
             shutdown: Mutex::new(None),
@@ -137,31 +132,16 @@ impl Server {
         })
     }
 
-    /// Unix milliseconds for expiry: never less than the largest time in the log.
+    /// Unix milliseconds for expiry.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        self.not_before_the_log(self.clock.wall_ms())
+        self.time.at(self.clock.wall_ms(), self.clock.monotonic())
     }
 
-    /// The same for a time of the wall clock, in Unix milliseconds, that was read already.
-    #[inline]
-    pub fn not_before_the_log(&self, wall_ms: u64) -> u64 {
-        wall_ms.max(self.time_floor_ms.load(Relaxed))
-    }
-
-    fn lead_ms(&self) -> i64 {
-        self.now_ms() as i64 - self.clock.monotonic().as_millis() as i64
-    }
-
-    /// The time has run ahead of the monotonic clock since expiry last looked: somebody set the clock.
-    pub fn clock_has_jumped(&self) -> bool {
-        !is_off(Safeguard::ClockJump)
-            && self.lead_ms() > self.clock_lead_ms.load(Relaxed).saturating_add(CLOCK_JUMP_MS)
-    }
-
-    /// From here on the clock as it stands is taken for right.
-    pub fn note_clock(&self) {
-        self.clock_lead_ms.store(self.lead_ms(), Relaxed);
+    /// Whether a clock that was set keeps what is due from being removed.
+    pub fn hides_expired(&self) -> bool {
+        // In this order: whoever notices a jump first suspends expiry.
+        self.time.has_jumped(&*self.clock) || self.time.expiry_is_suspended()
     }
 
     pub fn uptime(&self) -> Duration {

@@ -9,6 +9,7 @@ use super::Command;
 use super::channels::Subscriptions;
 use super::clients::Client;
 use super::tracking;
+use crate::config::Config;
 use crate::keyspace::waiters::WatchFlag;
 use crate::log::Policy;
 use crate::resp::{OwnedArgs, Protocol};
@@ -52,6 +53,8 @@ pub struct Watched {
     pub key: Box<[u8]>,
     /// It was there when it was watched.
     pub existed: bool,
+    /// When the first of a hash's fields expires that were to be seen then: Unix milliseconds, `u64::MAX` if none does.
+    pub field_due_ms: u64,
 }
 
 impl Hash for Watched {
@@ -69,7 +72,7 @@ impl PartialEq for Watched {
 impl Eq for Watched {}
 
 /// Bytes that a watched key takes besides its own, here and with its stripe, in tables that may be half empty.
-const WATCHED_OVERHEAD: usize = 288;
+const WATCHED_OVERHEAD: usize = 304;
 
 /// The keys that a session watches.
 #[derive(Default)]
@@ -126,6 +129,7 @@ pub struct Session {
     pub client: Arc<Client>,
     pub db: u32,
     pub proto: Protocol,
+    /// It gave the password, or there was none when it came: see [`Self::is_authenticated`].
     pub authenticated: bool,
     /// CLIENT DURABILITY; `None`: the server's `appendfsync`.
     pub durability: Option<Policy>,
@@ -171,12 +175,23 @@ impl Session {
         }
     }
 
+    /// Whether it may do what takes a password. As in Redis everybody may while there is none, and who came before there was one.
+    #[inline]
+    pub fn is_authenticated(&self, config: &Config) -> bool {
+        self.authenticated || config.requirepass().is_empty()
+    }
+
     /// Bytes kept from one request to the next: queued commands, watched keys, subscriptions.
     pub fn kept_bytes(&self) -> usize {
         self.multi.as_ref().map_or(0, Multi::heap_len)
             + self.watched.bytes
             + self.subscriptions.as_ref().map_or(0, |own| own.heap_len())
             + self.tracking.as_ref().map_or(0, |mode| mode.heap_len())
+    }
+
+    /// CLIENT REPLY has the reply to the command that runs dropped, whenever it comes. What others tell the client is no reply.
+    pub fn is_silent(&self) -> bool {
+        self.reply_mode != ReplyMode::On
     }
 
     /// Others may tell it something at any time.

@@ -88,20 +88,32 @@ impl SlowLog {
     }
 }
 
-fn shorten(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
-    // What may hold a password is not kept.
-    let secret_from = match (command.parent, command.name) {
-        ("", "auth" | "hello") => 1,
-        ("config", "set") => 2,
-        _ => usize::MAX,
+/// Directives whose values Redis keeps to itself.
+const SECRET_DIRECTIVES: [&str; 5] =
+    ["requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"];
+
+/// Whether an argument may be a password, or the name that goes with one.
+fn is_secret(command: &Command, args: Args<'_>, at: usize) -> bool {
+    let follows = |distance: usize, words: &[&str]| {
+        at > distance
+            && words.iter().any(|word| args.get(at - distance).eq_ignore_ascii_case(word.as_bytes()))
     };
+    match (command.parent, command.name) {
+        ("", "auth") => at >= 1,
+        ("", "hello") => follows(1, &["auth"]) || follows(2, &["auth"]),
+        ("config", "set") => follows(1, &SECRET_DIRECTIVES),
+        _ => false,
+    }
+}
+
+fn shorten(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
     let mut short: Vec<Vec<u8>> = args
         .iter()
         .take(kept)
         .enumerate()
         .map(|(at, arg)| match arg {
-            _ if at >= secret_from => b"(redacted)".to_vec(),
+            _ if is_secret(command, args, at) => b"(redacted)".to_vec(),
             _ if arg.len() > ARG_BYTES_MAX => {
                 let more = arg.len() - ARG_BYTES_MAX;
                 [&arg[..ARG_BYTES_MAX], format!("... ({more} more bytes)").as_bytes()].concat()
@@ -121,7 +133,7 @@ mod tests {
     use crate::resp::OwnedArgs;
 
     #[test]
-    fn long_commands_are_cut_and_passwords_are_not_kept() {
+    fn long_commands_are_cut() {
         let long = [b'x'; 200];
         let words: Vec<&[u8]> = std::iter::repeat_n(&long[..], 40).collect();
         let args = OwnedArgs::from_slices(&words);
@@ -129,8 +141,37 @@ mod tests {
         assert_eq!(short.len(), 32);
         assert!(short[0].ends_with(b"x... (72 more bytes)"));
         assert_eq!(short[31], b"... (9 more arguments)");
-        let auth = Command { name: "auth", ..Command::DEFAULT };
-        let args = OwnedArgs::from_slices(&[b"AUTH", b"secret"]);
-        assert_eq!(shorten(&auth, args.as_args()), [b"AUTH".to_vec(), b"(redacted)".to_vec()]);
+    }
+
+    /// As redis-server 7.0.15 keeps them, where the request is a right one.
+    #[test]
+    fn of_passwords_nothing_is_kept_and_of_other_arguments_everything() {
+        let rows = [
+            ("", "auth", "AUTH secret", "AUTH *"),
+            ("", "auth", "AUTH default secret", "AUTH * *"),
+            ("", "hello", "HELLO 2", "HELLO 2"),
+            ("", "hello", "HELLO 2 SETNAME me", "HELLO 2 SETNAME me"),
+            ("", "hello", "HELLO 3 Auth default secret SETNAME me", "HELLO 3 Auth * * SETNAME me"),
+            ("", "hello", "HELLO 3 SETNAME me AUTH default secret", "HELLO 3 SETNAME me AUTH * *"),
+            ("", "hello", "HELLO 3 AUTH secret", "HELLO 3 AUTH *"),
+            ("config", "set", "CONFIG SET hz 10", "CONFIG SET hz 10"),
+            (
+                "config",
+                "set",
+                "CONFIG SET hz 10 RequirePass secret maxmemory 0",
+                "CONFIG SET hz 10 RequirePass * maxmemory 0",
+            ),
+            ("config", "set", "CONFIG SET masterauth secret", "CONFIG SET masterauth *"),
+            ("config", "set", "CONFIG SET hz requirepass secret", "CONFIG SET hz requirepass *"),
+            ("config", "get", "CONFIG GET requirepass masterauth", "CONFIG GET requirepass masterauth"),
+            ("", "set", "SET auth requirepass", "SET auth requirepass"),
+        ];
+        for (parent, name, line, kept) in rows {
+            let command = Command { parent, name, ..Command::DEFAULT };
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let short = shorten(&command, OwnedArgs::from_slices(&words).as_args());
+            let text = String::from_utf8(short.join(&b' ')).unwrap();
+            assert_eq!(text.replace("(redacted)", "*"), kept);
+        }
     }
 }

@@ -129,9 +129,13 @@ pub struct Stats {
     pub query_buffer_limit_disconnections: Counter,
     pub output_buffer_limit_disconnections: Counter,
     pub transactions: Counter,
+    /// AUTH and HELLO with a password that does not fit.
+    pub refused_logins: Counter,
     /// Write commands since the last snapshot (`rdb_changes_since_last_save`).
     pub dirty: Counter,
     pub used_memory_peak: Counter,
+    /// What was in use before anything was loaded.
+    pub used_memory_startup: Counter,
     /// Commands, bytes in and bytes out a second, of late.
     pub rates: parking_lot::Mutex<Rates>,
     /// Error replies by their code (`ERR`, `WRONGTYPE`, ...), at most a hundred kinds.
@@ -227,6 +231,7 @@ impl Stats {
             &self.evicted_clients,
             &self.query_buffer_limit_disconnections,
             &self.output_buffer_limit_disconnections,
+            &self.refused_logins,
         ];
         resettable.iter().for_each(|counter| counter.set(0));
         self.errors_by_code.lock().clear();

@@ -51,6 +51,12 @@ impl TickTime {
         self.last = Some(now);
         took
     }
+
+    /// The request that began at `start` goes on: what ended since was part of it.
+    #[inline]
+    pub fn go_back(&mut self, start: Duration) {
+        self.last = Some(start);
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +73,19 @@ mod tests {
         assert_eq!(time.end(&clock), Duration::from_millis(7));
         assert_eq!(time.wall_ms(&clock), 1007);
         assert_eq!(time.end(&clock), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_request_takes_as_long_as_its_parts() {
+        let clock = SimClock::at_ms(1000);
+        let mut time = TickTime::default();
+        let start = time.start(&clock);
+        for ms in [3, 4] {
+            clock.advance(Duration::from_millis(ms));
+            assert_eq!(time.end(&clock), Duration::from_millis(ms));
+        }
+        time.go_back(start);
+        assert_eq!(time.end(&clock), Duration::from_millis(7));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The syntax of redis.conf: lines, words, quotes; and the command line, which is turned into such lines.
 //!
-//! No file is read here. What is not promised: values that are not UTF-8 (`"\xff"`) are refused, where Redis takes any bytes.
+//! No file is read here. Lines are bytes: a comment may hold any. What is not promised: values that are not UTF-8 (`"\xff"`) are refused,
+//! where Redis takes any bytes.
 
 use super::LoadError;
 use super::load::Origin;
@@ -11,31 +12,37 @@ pub struct Line<'a> {
     /// Counted from 1.
     pub number: usize,
     /// Without the blanks at both ends.
-    pub text: &'a str,
+    pub text: &'a [u8],
 }
 
 /// The lines that say something. A comment begins with `#` at the start of a line only.
-pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
-    text.split('\n')
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    text.split(|byte| *byte == b'\n')
         .enumerate()
         .map(|(index, line)| Line { number: index + 1, text: trim(line) })
         .filter(|line| !is_comment(line.text))
 }
 
 /// Removes the blanks that redis.conf ignores at both ends of a line.
-pub fn trim(line: &str) -> &str {
-    line.trim_matches([' ', '\t', '\r', '\n'])
+pub fn trim(line: &[u8]) -> &[u8] {
+    let is_said = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = line.iter().position(is_said).unwrap_or(line.len());
+    let end = line.iter().rposition(is_said).map_or(start, |last| last + 1);
+    &line[start..end]
 }
 
 /// Whether a trimmed line says nothing.
-pub fn is_comment(line: &str) -> bool {
-    line.is_empty() || line.starts_with('#')
+pub fn is_comment(line: &[u8]) -> bool {
+    matches!(line, [] | [b'#', ..])
 }
+
+const NOT_UTF8: &str =
+    "a word of this line is not valid UTF-8, and this server takes no other values: write it in UTF-8";
 
 /// Splits a line into words. In double quotes `\n \r \t \b \a \xHH` are escapes and `\` before anything else is dropped;
 /// in single quotes only `\'` is one. A closing quote must end the word.
-pub fn split_words(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut rest = line.as_bytes();
+pub fn split_words(line: &[u8]) -> Result<Vec<String>, &'static str> {
+    let mut rest = line;
     let mut words = Vec::new();
     loop {
         let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
@@ -44,7 +51,7 @@ pub fn split_words(line: &str) -> Result<Vec<String>, &'static str> {
             return Ok(words);
         }
         let (word, after) = take_word(rest)?;
-        words.push(String::from_utf8(word).map_err(|_| "value is not valid UTF-8")?);
+        words.push(String::from_utf8(word).map_err(|_| NOT_UTF8)?);
         rest = after;
     }
 }
@@ -241,19 +248,22 @@ mod tests {
             (r#"x "\r\t\b\a\\""#, &["x", "\r\t\x08\x07\\"]),
             ("hz 10 # c", &["hz", "10", "#", "c"]),
         ] {
-            assert_eq!(split_words(line), Ok(strings(words)), "{line}");
+            assert_eq!(split_words(line.as_bytes()), Ok(strings(words)), "{line}");
         }
         for line in [r#"logfile "abc"#, r#"logfile "a"b"#, "x 'a", r#"x "a\"#, "x 'a'b"] {
-            assert_eq!(split_words(line), Err("Unbalanced quotes in configuration line"), "{line}");
+            let words = split_words(line.as_bytes());
+            assert_eq!(words, Err("Unbalanced quotes in configuration line"), "{line}");
         }
-        assert!(split_words(r#"x "\xff""#).is_err());
+        for line in [&br#"x "\xff""#[..], b"x \xff", b"\xff 1"] {
+            assert_eq!(split_words(line), Err(NOT_UTF8));
+        }
     }
 
     #[test]
     fn comments_and_blank_lines_say_nothing_and_numbers_count_them() {
-        let text = "# a\r\n\r\n\t  # b\n hz 10\r\nport 1";
+        let text = b"# a\xff\r\n\r\n\t  # b\n hz 10\r\nport 1";
         let said: Vec<_> = lines(text).map(|line| (line.number, line.text)).collect();
-        assert_eq!(said, [(4, "hz 10"), (5, "port 1")]);
+        assert_eq!(said, [(4, &b"hz 10"[..]), (5, &b"port 1"[..])]);
     }
 
     #[test]
@@ -276,11 +286,11 @@ mod tests {
         fn a_quoted_word_is_read_back(words in proptest::collection::vec(any::<String>(), 0..4)) {
             let line = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
             prop_assert!(!line.contains('\n'));
-            prop_assert_eq!(split_words(&line), Ok(words));
+            prop_assert_eq!(split_words(line.as_bytes()), Ok(words));
         }
 
         #[test]
-        fn any_line_is_words_or_an_error(line in any::<String>()) {
+        fn any_line_is_words_or_an_error(line in any::<Vec<u8>>()) {
             let _ = split_words(&line);
         }
     }

@@ -48,7 +48,10 @@ impl Directive {
 pub const FILE_ONLY: [(&str, &str); 4] = [
     ("include", "Reads further files at this place; the pattern may hold `*`, `?` and `[...]`."),
     ("rename-command", "Gives a command another name; an empty name removes it."),
-    ("user", "Defines an ACL user; without effect for now, and reported at start."),
+    (
+        "user",
+        "`user default on >password ~* &* +@all` is taken as `requirepass`, with `nopass` as none; every other ACL user is refused.",
+    ),
     ("loadmodule", "Refused: this server has no modules."),
 ];
 

@@ -18,7 +18,9 @@ An unknown directive is an error that names the nearest known one. `CONFIG GET`,
 
 Sizes take the units `k` = 1000, `kb` = 1024, `m`, `mb`, `g`, `gb`, in any case. *Run time* says whether `CONFIG SET` may change the
 value; `protected` depends on `enable-protected-configs`. Directives marked **no effect** are accepted, checked and shown, so that
-files written for Redis load; nothing reads them.
+files written for Redis load; nothing reads them. One that is set to something else than its default is named in the log at start.
+
+Values are UTF-8; comments may hold any bytes, and `CONFIG REWRITE` leaves them as they are.
 ";
 
 /// The whole page.

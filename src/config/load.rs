@@ -1,18 +1,20 @@
 //! Loading at start: files with their includes, then the command line. The first bad line ends it, with Redis' report and the
 //! nearest known name.
+//!
+//! A file may hold any bytes where it says nothing; a value must be UTF-8, and one that is not is refused with its line.
 
 use std::fmt;
 
-use super::conf::{self, Line};
+use super::conf;
 use super::value::{Kind, Refusal, Value};
-use super::{Config, FILE_ONLY, Name};
+use super::{Config, Effect, FILE_ONLY, Name, default_user};
 
 /// Files may include files this deep.
 const INCLUDE_DEPTH_MAX: usize = 16;
 
-/// Reads what an `include` line asks for: the names and texts of all files that match the pattern, in order. A pattern without
+/// Reads what an `include` line asks for: the names and contents of all files that match the pattern, in order. A pattern without
 /// wildcards that matches nothing should be an error, as in Redis.
-pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'a;
+pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, Vec<u8>)>, String> + 'a;
 
 /// Where a line came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +87,12 @@ pub(super) fn judge(name: Name, value: Value, phase: Phase) -> Result<Accepted, 
         }
         (Name::cluster_enabled, Value::Number(1)) => return Err("this server has no cluster mode".into()),
         (Name::tls_port, Value::Number(1..)) => return Err("this server has no TLS".into()),
+        (Name::min_replicas_to_write, Value::Number(1..)) => {
+            return Err("this server has no replicas: by this setting it would refuse every write for ever. Leave it at 0".into());
+        }
         (Name::hz, Value::Number(hz)) => Value::Number(hz.clamp(1, 500)),
         (Name::aclfile, Value::Text(path)) if !path.is_empty() => {
-            warning = Some("aclfile: ACL users are not supported yet, only the default user exists");
-            Value::Text(path)
+            return Err("this server has no ACL users: remove aclfile, and set requirepass if clients should need a password".into());
         }
         (_, value) => value,
     };
@@ -102,35 +106,46 @@ pub struct Loader<'a> {
     warnings: Vec<String>,
     /// Whether `save` lines add to earlier ones, rather than replace the default (or the file, on the command line).
     save_adds: bool,
+    /// The password of a `user default` line.
+    default_user: Option<String>,
 }
 
 impl<'a> Loader<'a> {
     pub fn new(config: &'a Config, include: &'a mut Include<'a>) -> Self {
-        Self { config, include, warnings: Vec::new(), save_adds: false }
+        Self { config, include, warnings: Vec::new(), save_adds: false, default_user: None }
     }
 
-    /// Loads the text of a configuration file.
-    pub fn file(&mut self, text: &str) -> Result<(), LoadError> {
+    /// Loads the contents of a configuration file.
+    pub fn file(&mut self, text: &[u8]) -> Result<(), LoadError> {
         self.text(text, &Origin::File, 0)
     }
 
     /// Loads [`conf::CommandLine::options`].
     pub fn options(&mut self, options: &str) -> Result<(), LoadError> {
         self.save_adds = false;
-        self.text(options, &Origin::CommandLine, 0)
+        self.text(options.as_bytes(), &Origin::CommandLine, 0)
     }
 
-    /// What the administrator should read: settings that were accepted but not as they stand.
-    pub fn finish(self) -> Vec<String> {
+    /// What the administrator should read: settings that were accepted but not as they stand, or without any effect. A value that may be
+    /// a secret is not repeated.
+    pub fn finish(mut self) -> Vec<String> {
+        let defaults = Config::new();
+        let inert = Name::ALL.iter().filter(|name| name.directive().effect == Effect::Inert);
+        for &name in inert.filter(|name| self.config.value(**name) != defaults.value(**name)) {
+            self.warnings.push(format!(
+                "{}: the setting has no effect in this server (docs/configuration.md)",
+                name.directive().name
+            ));
+        }
         self.warnings
     }
 
-    fn text(&mut self, text: &str, origin: &Origin, depth: usize) -> Result<(), LoadError> {
+    fn text(&mut self, text: &[u8], origin: &Origin, depth: usize) -> Result<(), LoadError> {
         for line in conf::lines(text) {
             let error = |reason: String, hint| LoadError {
                 origin: origin.clone(),
                 line: line.number,
-                text: line.text.to_string(),
+                text: String::from_utf8_lossy(line.text).into_owned(),
                 reason,
                 hint,
             };
@@ -146,17 +161,12 @@ impl<'a> Loader<'a> {
                 }
                 continue;
             }
-            self.directive(&line, called, args).map_err(|(reason, hint)| error(reason.into_owned(), hint))?;
+            self.directive(called, args).map_err(|(reason, hint)| error(reason.into_owned(), hint))?;
         }
         Ok(())
     }
 
-    fn directive(
-        &mut self,
-        line: &Line<'_>,
-        called: &str,
-        args: &[&str],
-    ) -> Result<(), (Refusal, Option<&'static str>)> {
+    fn directive(&mut self, called: &str, args: &[&str]) -> Result<(), (Refusal, Option<&'static str>)> {
         if let Some(name) = Name::find(called) {
             return self.value(name, args).map_err(|refusal| (refusal, None));
         }
@@ -164,15 +174,22 @@ impl<'a> Loader<'a> {
             ("rename-command", [old, new]) => {
                 self.config.renamed_commands.write().push((old.to_string(), new.to_string()));
             }
-            ("user", [_, ..]) => {
-                self.config.users.write().push(conf::trim(&line.text[called.len()..]).to_string());
-                let warning =
-                    format!("user {}: ACL users are not supported yet, the line has no effect", args[0]);
-                self.warnings.push(warning);
-            }
+            ("user", [_, ..]) => self.user(args).map_err(|refusal| (refusal, None))?,
             ("loadmodule", _) => return Err(("this server has no modules".into(), None)),
             _ => return Err(("Bad directive or wrong number of arguments".into(), nearest(called))),
         }
+        Ok(())
+    }
+
+    fn user(&mut self, words: &[&str]) -> Result<(), Refusal> {
+        let password = default_user::password(words)?;
+        let known = self.config.requirepass();
+        let is_other = self.default_user.as_ref().is_some_and(|earlier| earlier != password);
+        if is_other || (!known.is_empty() && known != password) {
+            return Err(default_user::CONFLICT.into());
+        }
+        self.default_user = Some(password.to_string());
+        self.config.store(Name::requirepass, Value::Text(password.to_string()));
         Ok(())
     }
 
@@ -189,6 +206,12 @@ impl<'a> Loader<'a> {
             self.save_adds = true;
         }
         let accepted = judge(name, value, Phase::Start)?;
+        if let (Name::requirepass, Value::Text(password), Some(known)) =
+            (name, &accepted.value, &self.default_user)
+            && password != known
+        {
+            return Err(default_user::CONFLICT.into());
+        }
         self.config.store(name, accepted.value);
         self.warnings.extend(accepted.warning.map(str::to_string));
         Ok(())
@@ -214,7 +237,7 @@ fn nearest(called: &str) -> Option<&'static str> {
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn edit_distance(a: &[u8], b: &[u8]) -> usize {
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

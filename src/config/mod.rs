@@ -12,6 +12,7 @@ use crate::error::CommandError;
 use crate::glob;
 
 pub mod conf;
+mod default_user;
 mod directive;
 mod docs;
 mod load;
@@ -22,9 +23,12 @@ mod value;
 
 pub use directive::{Access, Directive, Effect, FILE_ONLY};
 pub use docs::markdown;
+pub(crate) use load::edit_distance;
 pub use load::{Include, LoadError, Loader, Origin};
 pub use rewrite::rewrite;
-pub use table::{Allow, AppendFsync, DIRECTIVES, LogIo, LogLevel, MaxmemoryPolicy, Name, Supervised};
+pub use table::{
+    Allow, AppendFsync, DATABASES_MAX, DIRECTIVES, LogIo, LogLevel, MaxmemoryPolicy, Name, Supervised,
+};
 pub use value::{
     ClientClass, Kind, LogRetain, MemoryLimit, Notify, OutputBufferLimit, Refusal, ShutdownFlags, TextRule,
     Value, WordsRule,
@@ -52,7 +56,6 @@ pub struct Config {
     slots: Box<[Slot]>,
     limits: [LimitSlot; 3],
     renamed_commands: RwLock<Vec<(String, String)>>,
-    users: RwLock<Vec<String>>,
     /// Held by whoever changes values, so that a set of changes is checked and stored as one.
     changing: Mutex<()>,
 }
@@ -99,7 +102,6 @@ impl Config {
             slots: DIRECTIVES.iter().map(|_| Slot::default()).collect(),
             limits: Default::default(),
             renamed_commands: RwLock::default(),
-            users: RwLock::default(),
             changing: Mutex::default(),
         };
         for &name in Name::ALL {
@@ -174,11 +176,6 @@ impl Config {
     /// The `rename-command` lines: old name and new name, the latter empty for a removed command.
     pub fn renamed_commands(&self) -> Vec<(String, String)> {
         self.renamed_commands.read().clone()
-    }
-
-    /// What stood behind the `user` lines.
-    pub fn users(&self) -> Vec<String> {
-        self.users.read().clone()
     }
 
     /// CONFIG GET: names and values of what matches one of the patterns, each once, in the order of the table. An alias is a name of

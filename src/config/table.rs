@@ -5,6 +5,9 @@ use super::Config;
 use super::directive::{Access, Directive, Effect, accessor, choice, directives, kind};
 use super::value::{Kind, LogRetain, MemoryLimit, Notify, ShutdownFlags, TextRule, WordsRule, choice_name};
 
+/// Most databases a store can have: its format leaves room for so many ids.
+pub const DATABASES_MAX: u32 = 1024;
+
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
 const SIZE_MAX: u64 = i64::MAX as u64;
@@ -73,8 +76,8 @@ directives! {
     "Security" {
         requirepass "requirepass" [] text(TextRule::Any) = "" Mutable Live
             "Password of the default user; empty for none.";
-        aclfile "aclfile" [] text(TextRule::Any) = "" Immutable Inert
-            "File of ACL users; reported at start.";
+        aclfile "aclfile" [] text(TextRule::Any) = "" Immutable Live
+            "Refused unless it is empty: this server has no ACL users.";
         acl_pubsub_default "acl-pubsub-default" [] one_of("allchannels", "resetchannels") = "resetchannels" Mutable Inert
             "Channels that a new ACL user may use.";
         acllog_max_len "acllog-max-len" [] int(0, LONG_MAX) = "128" Mutable Inert
@@ -89,12 +92,12 @@ directives! {
             "Who may use MODULE.";
     }
     "General" {
-        databases "databases" [] int(1, INT_MAX) = "16" Immutable Live
+        databases "databases" [] int(1, DATABASES_MAX as i64) = "16" Immutable Live
             "Number of databases.";
         dir "dir" [] text(TextRule::Any) = "." Immutable Live
             "The data directory.";
         logfile "logfile" [] text(TextRule::Any) = "" Immutable Live
-            "File to which the server logs; empty for standard output.";
+            "File to which the server logs; empty for standard output. When it was renamed or removed, a new one of that name is made.";
         loglevel "loglevel" [] choice(LogLevel) = "notice" Mutable Live
             "How much is logged.";
         daemonize "daemonize" [] bool = "no" Immutable Inert
@@ -102,7 +105,7 @@ directives! {
         pidfile "pidfile" [] text(TextRule::Any) = "" Immutable Live
             "File that holds the process id while the server runs; empty for none.";
         supervised "supervised" [] choice(Supervised) = "no" Immutable Live
-            "Whether to tell a supervisor when the server is ready.";
+            "`systemd`: systemd is told when the server is ready, by the socket that `NOTIFY_SOCKET` names; `auto`: if there is one; `no`: nobody. `upstart` has no effect.";
         always_show_logo "always-show-logo" [] bool = "no" Immutable Inert
             "There is no logo.";
         set_proc_title "set-proc-title" [] bool = "yes" Immutable Inert
@@ -110,8 +113,8 @@ directives! {
         proc_title_template "proc-title-template" [] text(TextRule::TitleTemplate)
             = "{title} {listen-addr} {server-mode}" Mutable Inert
             "Form of the title of the process.";
-        shutdown_timeout "shutdown-timeout" [] int(0, INT_MAX) = "10" Mutable Live
-            "Seconds that a shutdown may wait.";
+        shutdown_timeout "shutdown-timeout" [] int(0, INT_MAX) = "10" Mutable Inert
+            "Seconds that a shutdown may wait for replicas.";
         shutdown_on_sigint "shutdown-on-sigint" [] shutdown = "default" Mutable Live
             "How to shut down at SIGINT: words of SHUTDOWN.";
         shutdown_on_sigterm "shutdown-on-sigterm" [] shutdown = "default" Mutable Live
@@ -156,7 +159,7 @@ directives! {
         appendfsync "appendfsync" [] choice(AppendFsync) = "everysec" Mutable Live
             "When the log is synced, and so when a write is acknowledged: see durability.md.";
         log_segment_size "log-segment-size" [] size(MIB, 1 << 40) = "64mb" Mutable Live
-            "Bytes of one file of the log.";
+            "Bytes of one file of the log; a new store takes three of them at once.";
         log_buffer_size "log-buffer-size" [] size(MIB, 1 << 40) = "64mb" Mutable Live
             "Bytes of the log not yet written at which writers wait.";
         held_replies_size "held-replies-size" [] size(MIB, 1 << 40) = "256mb" Mutable Live
@@ -192,16 +195,16 @@ directives! {
         aof_disable_auto_gc "aof-disable-auto-gc" [] bool = "no" Mutable Inert
             "Keep AOF files that are not needed any more.";
         appendfilename "appendfilename" [] text(TextRule::FileName("appendfilename", true)) = "appendonly.aof"
-            Immutable Inert
-            "Name of the AOF.";
-        appenddirname "appenddirname" [] text(TextRule::DirName("appenddirname")) = "appendonlydir" Immutable Inert
-            "Folder of the AOF.";
+            Immutable Live
+            "Name of an AOF of redis-server: it is not read, and a new store beside it says so at start.";
+        appenddirname "appenddirname" [] text(TextRule::DirName("appenddirname")) = "appendonlydir" Immutable Live
+            "The same for the folder of an AOF.";
     }
     "Snapshots" {
         save "save" [] save = "" Mutable Live
             "A snapshot is made when more than so many seconds have passed since the last and so many changes were made. None is needed: the log keeps every change, and its growth makes snapshots (`auto-aof-rewrite-*`).";
-        dbfilename "dbfilename" [] text(TextRule::FileName("dbfilename", false)) = "dump.rdb" Protected Inert
-            "Name of the RDB file.";
+        dbfilename "dbfilename" [] text(TextRule::FileName("dbfilename", false)) = "dump.rdb" Protected Live
+            "Name of an RDB file of redis-server: it is not read, and a new store beside it says so at start.";
         stop_writes_on_bgsave_error "stop-writes-on-bgsave-error" [] bool = "yes" Mutable Inert
             "Refuse writes after a failed save; a failed log always refuses them.";
         rdbcompression "rdbcompression" [] bool = "yes" Mutable Inert
@@ -302,12 +305,12 @@ directives! {
             "Microseconds from which a command is put into SLOWLOG; -1 for none.";
         slowlog_max_len "slowlog-max-len" [] int(0, LONG_MAX) = "128" Mutable Live
             "Entries of SLOWLOG.";
-        latency_monitor_threshold "latency-monitor-threshold" [] int(0, LONG_MAX) = "0" Mutable Live
+        latency_monitor_threshold "latency-monitor-threshold" [] int(0, LONG_MAX) = "0" Mutable Inert
             "Milliseconds from which LATENCY notes an event; 0 for none.";
-        latency_tracking "latency-tracking" [] bool = "yes" Mutable Live
+        latency_tracking "latency-tracking" [] bool = "yes" Mutable Inert
             "Keep a latency histogram per command.";
         latency_tracking_info_percentiles "latency-tracking-info-percentiles" [] words(WordsRule::Percentiles)
-            = "50 99 99.9" Mutable Live
+            = "50 99 99.9" Mutable Inert
             "Percentiles that INFO shows.";
         notify_keyspace_events "notify-keyspace-events" [] notify = "" Mutable Live
             "Classes of events that are published, and where.";
@@ -361,8 +364,8 @@ directives! {
             "Address told to the primary.";
         replica_announce_port "replica-announce-port" ["slave-announce-port"] int(0, 65535) = "0" Mutable Inert
             "Port told to the primary.";
-        min_replicas_to_write "min-replicas-to-write" ["min-slaves-to-write"] int(0, INT_MAX) = "0" Mutable Inert
-            "Replicas without which writes are refused.";
+        min_replicas_to_write "min-replicas-to-write" ["min-slaves-to-write"] int(0, INT_MAX) = "0" Mutable Live
+            "Refused unless it is 0: without replicas every write would be refused.";
         min_replicas_max_lag "min-replicas-max-lag" ["min-slaves-max-lag"] int(0, INT_MAX) = "10" Mutable Inert
             "Seconds a replica may be behind to be counted.";
         propagation_error_behavior "propagation-error-behavior" [] one_of("ignore", "panic", "panic-on-replicas")

@@ -4,16 +4,16 @@ use super::conf::command_line;
 use super::*;
 use proptest::prelude::*;
 
-fn load(text: &str) -> Result<(Config, Vec<String>), LoadError> {
+fn load(text: impl AsRef<[u8]>) -> Result<(Config, Vec<String>), LoadError> {
     let config = Config::new();
     let mut none = |pattern: &str| Err(format!("no file {pattern}"));
     let mut loader = Loader::new(&config, &mut none);
-    loader.file(text)?;
+    loader.file(text.as_ref())?;
     let warnings = loader.finish();
     Ok((config, warnings))
 }
 
-fn loaded(text: &str) -> Config {
+fn loaded(text: impl AsRef<[u8]>) -> Config {
     load(text).unwrap().0
 }
 
@@ -26,7 +26,9 @@ fn get(config: &Config, name: &str) -> String {
 }
 
 fn rewritten(existing: &str, config: &Config) -> String {
-    rewrite(existing, config, &mut |pattern| Err(format!("no file {pattern}"))).unwrap()
+    let text =
+        rewrite(existing.as_bytes(), config, &mut |pattern| Err(format!("no file {pattern}"))).unwrap();
+    String::from_utf8(text).unwrap()
 }
 
 /// What a config says, all of it.
@@ -185,9 +187,9 @@ fn addresses_are_words_however_they_were_quoted() {
     for line in ["bind 127.0.0.1 ::1", "bind \"127.0.0.1   ::1\"", "bind \" 127.0.0.1 \" \"\" ::1 \" \""] {
         let config = loaded(line);
         assert_eq!(config.bind(), ["127.0.0.1", "::1"], "{line}");
-        assert_eq!(loaded(&rewritten("", &config)).bind(), config.bind());
+        assert_eq!(loaded(rewritten("", &config)).bind(), config.bind());
     }
-    assert!(load(&format!("bind \"{}\" last", "1 ".repeat(16))).is_err(), "seventeen are too many");
+    assert!(load(format!("bind \"{}\" last", "1 ".repeat(16))).is_err(), "seventeen are too many");
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn options_override_the_file() {
     let config = Config::new();
     let mut none = |_: &str| Err(String::new());
     let mut loader = Loader::new(&config, &mut none);
-    loader.file("port 1\nsave 1 2\n").unwrap();
+    loader.file(b"port 1\nsave 1 2\n").unwrap();
     loader.options(&line.options).unwrap();
     assert_eq!((config.port(), config.appendfsync()), (7000, AppendFsync::Always));
     assert_eq!(config.save(), []);
@@ -236,6 +238,20 @@ fn a_bad_line_is_reported_as_redis_does_with_the_nearest_name() {
         ("cluster-enabled yes", "this server has no cluster mode"),
         ("tls-port 6380", "this server has no TLS"),
         ("loadmodule x.so", "this server has no modules"),
+        (
+            "min-slaves-to-write 1",
+            "this server has no replicas: by this setting it would refuse every write for ever. Leave it at 0",
+        ),
+        ("databases 1025", "argument must be between 1 and 1024 inclusive"),
+        (
+            "aclfile /etc/redis/users.acl",
+            "this server has no ACL users: remove aclfile, and set requirepass if clients should need a password",
+        ),
+        (
+            "user bob on >pw ~* &* +@all",
+            "this server has no ACL users: only 'user default on >password ~* &* +@all' is taken, as requirepass (or \
+             nopass in place of the password). Remove the line, and set requirepass if clients should need a password",
+        ),
     ] {
         let error = load(line).unwrap_err();
         assert_eq!((error.reason.as_str(), error.line, error.hint), (reason, 1, None), "{line}");
@@ -257,29 +273,110 @@ fn includes_are_read_in_place_and_not_for_ever() {
     let config = Config::new();
     let mut files = |pattern: &str| match pattern {
         "/etc/*.conf" => Ok(vec![
-            ("/etc/a.conf".to_string(), "timeout 2\nhz 20\n".to_string()),
-            ("/etc/b.conf".to_string(), "timeout 3\n".to_string()),
+            ("/etc/a.conf".to_string(), b"timeout 2\nhz 20\n".to_vec()),
+            ("/etc/b.conf".to_string(), b"timeout 3\n".to_vec()),
         ]),
-        "loop" => Ok(vec![("loop".to_string(), "include loop".to_string())]),
-        "bad" => Ok(vec![("bad".to_string(), "\nnope 1".to_string())]),
+        "loop" => Ok(vec![("loop".to_string(), b"include loop".to_vec())]),
+        "bad" => Ok(vec![("bad".to_string(), b"\nnope 1".to_vec())]),
         _ => Err("Can't open config file".to_string()),
     };
     let mut loader = Loader::new(&config, &mut files);
-    loader.file("timeout 1\ninclude /etc/*.conf\nhz 30\n").unwrap();
+    loader.file(b"timeout 1\ninclude /etc/*.conf\nhz 30\n").unwrap();
     assert_eq!((config.timeout(), config.hz()), (3, 30));
-    assert!(loader.file("include loop").unwrap_err().reason.contains("too deeply"));
-    let error = loader.file("include bad").unwrap_err();
+    assert!(loader.file(b"include loop").unwrap_err().reason.contains("too deeply"));
+    let error = loader.file(b"include bad").unwrap_err();
     assert_eq!((error.origin, error.line), (Origin::Included("bad".to_string()), 2));
-    assert_eq!(loader.file("\ninclude gone").unwrap_err().reason, "Can't open config file");
+    assert_eq!(loader.file(b"\ninclude gone").unwrap_err().reason, "Can't open config file");
 }
 
 #[test]
-fn renamed_commands_and_users_are_kept() {
-    let (config, warnings) =
-        load("rename-command FLUSHALL \"\"\nuser bob on >pw ~* +@all\naclfile x").unwrap();
+fn renamed_commands_are_kept() {
+    let config = loaded("rename-command FLUSHALL \"\"\n");
     assert_eq!(config.renamed_commands(), [("FLUSHALL".to_string(), String::new())]);
-    assert_eq!(config.users(), ["bob on >pw ~* +@all"]);
-    assert_eq!(warnings.len(), 2);
+}
+
+#[test]
+fn a_default_user_with_all_rights_is_taken_as_requirepass() {
+    let line = "user default on >secret ~* &* +@all\n";
+    for text in
+        [line.to_string(), format!("requirepass secret\n{line}"), format!("{line}requirepass secret\n{line}")]
+    {
+        let (config, warnings) = load(&text).unwrap();
+        assert_eq!((config.requirepass().as_str(), warnings.len()), ("secret", 0), "{text}");
+    }
+    assert_eq!(loaded("user default on nopass ~* &* +@all").requirepass(), "");
+    for text in [
+        format!("requirepass other\n{line}"),
+        format!("{line}requirepass other\n"),
+        format!("{line}requirepass \"\"\n"),
+        format!("{line}user default on nopass ~* &* +@all\n"),
+        "user default on nopass ~* &* +@all\nrequirepass x\n".to_string(),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert_eq!((error.reason.as_str(), error.line), (default_user::CONFLICT, 2), "{text}");
+    }
+}
+
+#[test]
+fn rewrite_lets_a_new_password_take_the_place_of_the_default_user() {
+    let file = "# a\nuser default on >secret ~* &* +@all\nhz 20\n";
+    let config = loaded(file);
+    assert_eq!(rewritten(file, &config), file);
+    set(&config, "requirepass", "other").unwrap();
+    let text = rewritten(file, &config);
+    assert_eq!(text, "# a\nrequirepass \"other\"\nhz 20\n");
+    assert_eq!(everything(&loaded(&text)), everything(&config));
+}
+
+#[test]
+fn a_setting_without_effect_is_told_once_and_without_its_value() {
+    let (_, warnings) =
+        load("masterauth secret\nmasterauth secret2\nrepl-timeout 60\nhz 20\nlatency-tracking no\n").unwrap();
+    assert_eq!(
+        warnings,
+        ["latency-tracking", "masterauth"]
+            .map(|name| format!("{name}: the setting has no effect in this server (docs/configuration.md)"))
+    );
+}
+
+#[test]
+fn comments_may_hold_any_bytes_and_stay() {
+    let file = b"# caf\xe9\r\nhz 20\n#\xff\xfe\ntimeout 1\n";
+    let config = loaded(file);
+    assert_eq!((config.hz(), config.timeout()), (20, 1));
+    set(&config, "timeout", "2").unwrap();
+    let text = rewrite(file, &config, &mut |_| Err(String::new())).unwrap();
+    assert_eq!(text, b"# caf\xe9\r\nhz 20\n#\xff\xfe\ntimeout 2\n");
+    for line in [&b"requirepass caf\xe9"[..], b"requirepass \"caf\\xe9\""] {
+        let error = load([&b"# \xe9\n"[..], line].concat()).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.reason.contains("not valid UTF-8"), "{error}");
+    }
+    assert_eq!(loaded(b"requirepass \"\\xc3\\xa9\"").requirepass(), "\u{e9}");
+}
+
+/// A directive that nothing reads must not be said to work.
+#[test]
+fn every_directive_with_an_effect_is_read_somewhere() {
+    fn sources(dir: &std::path::Path, text: &mut String) {
+        for item in std::fs::read_dir(dir).unwrap() {
+            let path = item.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "table.rs" {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut text);
+    // Its values are refused by their rule, as they are read.
+    let by_its_rule = [Name::replicaof];
+    for &name in Name::ALL.iter().filter(|name| name.directive().effect == Effect::Live) {
+        let is_read = text.contains(&format!(".{name:?}(")) || text.contains(&format!("Name::{name:?}"));
+        assert!(is_read || by_its_rule.contains(&name), "nothing reads {}", name.directive().name);
+    }
 }
 
 #[test]
@@ -304,6 +401,11 @@ fn config_set_answers_with_redis_texts() {
         ("latency-tracking-info-percentiles", "abc", "Invalid latency-tracking-info-percentiles parameters"),
         ("proc-title-template", "{foo}", "template format is invalid or contains unknown variables"),
         ("appendonly", "no", "the log is always on and cannot be turned off"),
+        (
+            "min-replicas-to-write",
+            "1",
+            "this server has no replicas: by this setting it would refuse every write for ever. Leave it at 0",
+        ),
     ] {
         assert_eq!(set(&config, name, value), failed(name, reason));
     }
@@ -346,7 +448,7 @@ fn protected_directives_follow_enable_protected_configs() {
     for (allow, local, expected) in
         [("no", true, false), ("local", false, false), ("local", true, true), ("yes", false, true)]
     {
-        let config = loaded(&format!("enable-protected-configs {allow}"));
+        let config = loaded(format!("enable-protected-configs {allow}"));
         assert_eq!(config.set_many(&[("dbfilename", "x")], local).is_ok(), expected, "{allow} {local}");
     }
 }
@@ -407,21 +509,23 @@ fn rewrite_keeps_what_holds_and_replaces_what_does_not() {
 
 #[test]
 fn rewrite_respects_what_included_files_set() {
-    fn files(pattern: &str) -> Result<Vec<(String, String)>, String> {
-        Ok(vec![(pattern.to_string(), "timeout 3\nhz 20\nsave 1 2\n".to_string())])
+    fn files(pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        Ok(vec![(pattern.to_string(), b"timeout 3\nhz 20\nsave 1 2\n".to_vec())])
     }
     let file = "timeout 1\ninclude x\nport 7\n";
     let config = Config::new();
-    Loader::new(&config, &mut files).file(file).unwrap();
-    assert_eq!(rewrite(file, &config, &mut files).unwrap(), file);
+    Loader::new(&config, &mut files).file(file.as_bytes()).unwrap();
+    let rewritten =
+        |config: &Config| String::from_utf8(rewrite(file.as_bytes(), config, &mut files).unwrap()).unwrap();
+    assert_eq!(rewritten(&config), file);
     for (name, value) in [("timeout", "1"), ("port", "8"), ("hz", "10"), ("save", "3 4")] {
         set(&config, name, value).unwrap();
     }
-    let text = rewrite(file, &config, &mut files).unwrap();
+    let text = rewritten(&config);
     let generated = "# Generated by CONFIG REWRITE\ntimeout 1\nhz 10\nsave \"\"\nsave 3 4\n";
     assert_eq!(text, format!("include x\nport 8\n\n{generated}"));
     let again = Config::new();
-    Loader::new(&again, &mut files).file(&text).unwrap();
+    Loader::new(&again, &mut files).file(text.as_bytes()).unwrap();
     assert_eq!(everything(&again), everything(&config));
 }
 
@@ -436,7 +540,7 @@ fn rewrite_leaves_line_ends_alone() {
 
 #[test]
 fn rewrite_refuses_a_file_that_does_not_load() {
-    let result = rewrite("port x", &Config::new(), &mut |_| Err(String::new()));
+    let result = rewrite(b"port x", &Config::new(), &mut |_| Err(String::new()));
     assert_eq!(result.unwrap_err().line, 1);
 }
 
@@ -452,11 +556,11 @@ proptest! {
         let mut loader = Loader::new(&config, &mut none);
         for (index, value) in &file {
             let line = format!("{} {}\n", DIRECTIVES[index.index(DIRECTIVES.len())].name, conf::quote(value));
-            if load(&format!("{text}{line}")).is_ok() {
+            if load(format!("{text}{line}")).is_ok() {
                 text.push_str(&line);
             }
         }
-        loader.file(&text).unwrap();
+        loader.file(text.as_bytes()).unwrap();
         for (index, value) in &sets {
             let _ = set(&config, DIRECTIVES[index.index(DIRECTIVES.len())].name, value);
         }

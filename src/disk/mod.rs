@@ -1,12 +1,14 @@
 //! The seam to files. Everything that must survive a crash goes through [`Disk`] and [`File`]; nothing else in the crate
 //! touches `std::fs`. `os` is the operating system, `uring` and `direct` its other ways to write the log, `fault` makes a failed
-//! sync final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last; `scratch` makes file systems to break.
+//! sync final, `sim` is a disk that crashes; `prng` is the seeded randomness of the last; `scratch` makes file systems to break. `plain`
+//! and `appender` are for the administrator's files.
 //!
 //! Paths are relative to the data directory, with `/` between parts (`log/00000001.log`); a path that is absolute, or has an
 //! empty, `.` or `..` part, is `InvalidInput`.
 //!
 //! What the traits do **not** promise: that anything is on the medium before `sync` (data) and `sync_dir` (names) returned Ok.
 
+pub mod appender;
 mod direct;
 pub mod fault;
 mod map;

@@ -8,16 +8,22 @@ use std::path::{Path, PathBuf};
 use crate::glob;
 use crate::mutation::{Safeguard, unless_off};
 
-pub fn read_text(path: &str) -> io::Result<String> {
-    fs::read_to_string(path)
+/// All of a file. Texts of administrators are not always UTF-8.
+pub fn read(path: &str) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+/// Whether a file or a folder of this name is there.
+pub fn exists(path: &str) -> bool {
+    fs::exists(path).unwrap_or(false)
 }
 
 /// Replaces a text file whole: either the old or the new one is there, also after a crash.
-pub fn replace_text(path: &str, text: &str) -> io::Result<()> {
+pub fn replace_text(path: &str, text: impl AsRef<[u8]>) -> io::Result<()> {
     let path = Path::new(path);
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
     let mut file = fs::File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.as_ref())?;
     unless_off(Safeguard::TextSync, || file.sync_all())?;
     drop(file);
     fs::rename(&temporary, path)?;
@@ -35,6 +41,34 @@ pub fn remove(path: &str) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Nothing,
+    Socket(Identity),
+    /// A link, too, wherever it leads.
+    Other,
+}
+
+/// Tells a file from others that have its name at another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+pub fn entry(path: &str) -> io::Result<Entry> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            Ok(Entry::Socket(Identity { device: found.dev(), inode: found.ino() }))
+        }
+        Ok(_) => Ok(Entry::Other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Entry::Nothing),
+        Err(error) => Err(error),
     }
 }
 
@@ -76,6 +110,17 @@ pub fn glob(pattern: &str) -> io::Result<Vec<String>> {
 /// Makes a folder, and those above it.
 pub fn create_dirs(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+/// A folder and those above it that are not there, the deepest first.
+pub fn missing_dirs(path: &Path) -> Vec<PathBuf> {
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    missing.map(Path::to_path_buf).collect()
+}
+
+/// Removes a folder if nothing is in it.
+pub fn remove_empty_dir(path: &Path) -> io::Result<()> {
+    fs::remove_dir(path)
 }
 
 /// Removes a folder and everything in it.

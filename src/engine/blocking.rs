@@ -12,6 +12,7 @@ use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::command::{Args, Command, Ctx, Nil};
 use crate::keyspace::Keyspace;
+use crate::keyspace::op::SpaceId;
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::value::Kind;
 use crate::keyspace::waiters::{StripeSet, Waiter, Want};
@@ -37,6 +38,25 @@ pub struct Parked {
     pub nil: Nil,
     /// When [`look_again`] is to be called first: what it waits for may come with time alone.
     pub look_again_ms: Option<u64>,
+    /// CLIENT REPLY has the reply dropped.
+    pub is_silent: bool,
+}
+
+/// The reply to a client that CLIENT UNBLOCK ends the wait of, as by an error.
+pub const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+/// What CLIENT UNBLOCK needs to end a wait for something that is no key; through the receiver comes `true` if it is to be as by an error.
+pub fn without_keys() -> (Blocked, oneshot::Receiver<bool>) {
+    let (sender, receiver) = oneshot::channel();
+    let sender = Mutex::new(Some(sender));
+    let unblock = move |with_error| {
+        if let Some(sender) = sender.lock().take() {
+            // The connection may have ended meanwhile: then nobody waits.
+            let _ = sender.send(with_error);
+        }
+    };
+    let waiter = Waiter::new(StripeSet::default(), SpaceId::default(), Vec::new(), Box::new(()));
+    (Blocked { waiter: Arc::new(waiter), unblock: Box::new(unblock) }, receiver)
 }
 
 /// What to run again, and where the reply goes.
@@ -95,7 +115,7 @@ pub fn park(ctx: &mut Ctx<'_>, number: usize, args: Args<'_>, block: Block) -> P
             let mut reply = Vec::new();
             let mut writer = Reply::new(&mut reply, proto);
             if with_error {
-                writer.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                writer.error(UNBLOCKED);
             } else {
                 nil.write(&mut writer);
             }
@@ -114,7 +134,8 @@ pub fn park(ctx: &mut Ctx<'_>, number: usize, args: Args<'_>, block: Block) -> P
         );
     }
     let look_again_ms = claimable_in_ms(ctx, &waiter);
-    Parked { waiter, receiver, timeout_ms: block.timeout_ms, nil: block.nil, look_again_ms }
+    let is_silent = ctx.session.is_silent();
+    Parked { waiter, receiver, timeout_ms: block.timeout_ms, nil: block.nil, look_again_ms, is_silent }
 }
 
 /// Sends a claimed waiter its reply.

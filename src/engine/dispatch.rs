@@ -31,6 +31,8 @@ pub enum Flow {
     WaitDurable(WaitDurable),
     /// SAVE: the reply comes with the snapshot.
     WaitSnapshot(Waiting),
+    /// The connection ends at once: nothing is replied, and nothing behind the request is executed.
+    End,
 }
 
 /// A WAITAOF that could not be answered at once.
@@ -40,6 +42,8 @@ pub struct WaitDurable {
     pub timeout_ms: Option<u64>,
     /// Replicas asked for: none exist, so more than 0 waits for the time-out.
     pub replicas: i64,
+    /// CLIENT REPLY has the reply dropped.
+    pub is_silent: bool,
 }
 
 /// A request's flow, and the LSN that its reply must wait for.
@@ -63,20 +67,35 @@ pub fn execute(
     out: &mut Vec<u8>,
 ) -> Outcome {
     let start = out.len();
-    let outcome = match find(server, args).and_then(|found| allow(server, session, transaction, found, args))
-    {
-        Ok((command, number)) => admit(server, session, transaction, command, number, args, out),
-        Err(error) => {
-            refuse(server, session, args, &error, out);
+    let outcome = match find(server, args) {
+        Ok(found) => match allow(server, session, transaction, found.0, args) {
+            Ok(()) => admit(server, session, transaction, found, args, out),
+            Err(error) => {
+                refuse(server, session, found, &error, out);
+                Outcome::done(0)
+            }
+        },
+        Err(_) if is_http(args) => {
+            warn_of_http(server, session);
+            return Outcome { flow: Flow::End, gate: 0 };
+        }
+        Err(unknown) => {
+            refuse_unknown(server, session, &unknown, out);
             Outcome::done(0)
         }
     };
-    if session.tracking.is_some() && !matches!(outcome.flow, Flow::Park) {
+    if matches!(outcome.flow, Flow::Park) {
+        // It is still to come, and with it the reply that CLIENT REPLY SKIP is about.
+        return outcome;
+    }
+    if session.tracking.is_some() {
         tracking::after_request(session, args);
     }
     let out_of_band = std::mem::take(&mut session.out_of_band);
     match session.reply_mode {
         ReplyMode::On => {}
+        // It leaves, and the reply that was to be skipped is no other.
+        ReplyMode::Skip if out_of_band => session.reply_mode = ReplyMode::On,
         _ if out_of_band => {}
         ReplyMode::Off => out.truncate(start),
         ReplyMode::SkipNext => {
@@ -118,53 +137,81 @@ pub fn prefetch(server: &Server, places: &mut Vec<Place>) {
     places.clear();
 }
 
+/// Why a request names no command: an error line, which repeats the client's bytes as they are.
+pub struct Unknown(Vec<u8>);
+
 /// The command, or subcommand, that a request names, with its number.
-pub fn find(server: &Server, args: Args<'_>) -> Result<(&'static Command, usize), CommandError> {
+pub fn find(server: &Server, args: Args<'_>) -> Result<(&'static Command, usize), Unknown> {
     let name = args.get(0);
     let found = server.registry.get(name).ok_or_else(|| unknown_command(args))?;
     if found.0.subcommands.is_empty() || (args.len() == 1 && found.0.accepts(1)) {
         return Ok(found);
     }
-    let Some(word) = args.try_get(1) else { return Err(CommandError::wrong_arity(found.0.name)) };
+    let Some(word) = args.try_get(1) else {
+        return Err(Unknown(CommandError::wrong_arity(found.0.name).text().into()));
+    };
     server.registry.subcommand(found, word).ok_or_else(|| {
-        let word = clip(word, 128);
-        CommandError::owned(format!(
-            "ERR unknown subcommand '{word}'. Try {} HELP.",
-            found.0.name.to_ascii_uppercase()
-        ))
+        let container = found.0.name.to_ascii_uppercase();
+        Unknown(
+            [b"ERR unknown subcommand '", clip(word, 128), b"'. Try ", container.as_bytes(), b" HELP."]
+                .concat(),
+        )
     })
 }
 
 /// As much of a word as an error message shows: Redis prints it as a C string, so it ends at the first NUL.
-fn clip(word: &[u8], max: usize) -> String {
+fn clip(word: &[u8], max: usize) -> &[u8] {
     let len = word.iter().take(max).take_while(|&&byte| byte != 0).count();
-    String::from_utf8_lossy(&word[..len]).into_owned()
+    &word[..len]
 }
 
-fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut beginning = String::new();
+fn unknown_command(args: Args<'_>) -> Unknown {
+    let mut beginning = Vec::new();
     for arg in args.iter().skip(1) {
         if beginning.len() >= 128 {
             break;
         }
-        beginning.push_str(&format!("'{}' ", clip(arg, 128 - beginning.len())));
+        let word = clip(arg, 128 - beginning.len());
+        beginning.extend_from_slice(&[b"'", word, b"' "].concat());
     }
     let name = clip(args.get(0), 128);
-    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {beginning}"))
+    Unknown([b"ERR unknown command '", name, b"', with args beginning with: ", &beginning].concat())
 }
 
-/// The command that was found, if it may be queued or run now.
+/// HTTP's POST, or the header that all its requests have. A web page can have a browser send such a request anywhere, with commands
+/// in its body; Redis ends connections at the same two words.
+fn is_http(args: Args<'_>) -> bool {
+    ["post", "host:"].iter().any(|word| args.get(0).eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Not more than once in so long: whoever sends such requests could fill the disk with what is said of them.
+const HTTP_WARNING_EVERY_MS: u64 = 60_000;
+
+#[cold]
+fn warn_of_http(server: &Server, session: &Session) {
+    let (now_ms, last_ms) = (server.clock.wall_ms(), &server.clients.warned_of_http_ms);
+    if now_ms.abs_diff(last_ms.load(Relaxed)) >= HTTP_WARNING_EVERY_MS {
+        last_ms.store(now_ms, Relaxed);
+        tracing::warn!(
+            client = session.client.id,
+            addr = session.client.addr,
+            "possible attack: an HTTP request (POST or Host:), closed. A web page may be sending commands through somebody's browser; \
+             make sure that only who should reach this port does, and set requirepass"
+        );
+    }
+}
+
+/// Whether a command may be queued or run now.
 #[inline]
 fn allow(
     server: &Server,
     session: &mut Session,
     transaction: &mut Transaction,
-    found: (&'static Command, usize),
+    command: &'static Command,
     args: Args<'_>,
-) -> Result<(&'static Command, usize), CommandError> {
-    check(server, session, found.0, args)?;
-    evict::admit(server, session, transaction, found.0)?;
-    Ok(found)
+) -> Result<(), CommandError> {
+    check(server, session, command, args)?;
+    evict::admit(server, session, transaction, command)
 }
 
 /// What can be refused without looking at any key.
@@ -173,7 +220,7 @@ fn check(server: &Server, session: &Session, command: &Command, args: Args<'_>) 
         return Err(CommandError::wrong_arity(&command.full_name()));
     }
     let flags = command.flags;
-    if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+    if !flags.contains(Flags::NO_AUTH) && !session.is_authenticated(&server.config) {
         return Err(CommandError::new("NOAUTH Authentication required."));
     }
     if server.scripts.is_busy() && !may_run_beside_script(session, command) {
@@ -213,27 +260,40 @@ fn may_run_beside_script(session: &Session, command: &Command) -> bool {
 }
 
 /// Replies with an error of a command that did not run; inside MULTI it spoils the transaction.
-fn refuse(server: &Server, session: &mut Session, args: Args<'_>, error: &CommandError, out: &mut Vec<u8>) {
+fn refuse(
+    server: &Server,
+    session: &mut Session,
+    (command, number): (&'static Command, usize),
+    error: &CommandError,
+    out: &mut Vec<u8>,
+) {
     if let Some(multi) = &mut session.multi {
         multi.dirty = true;
     }
     let mut abort = None;
-    if let Ok((command, number)) = find(server, args) {
-        server.stats.commands[number].rejected.add(1);
-        // A transaction whose EXEC is refused is over, unless it watches keys that a script keeps locked.
-        let is_stuck = server.scripts.is_busy() && !session.watched.is_empty();
-        if command.name == "exec" && !is_stuck {
-            session.multi = None;
-            transactions::forget_session(server, session);
-            session.client.watched.store(0, Relaxed);
-            let why = error.text().strip_prefix("ERR ").unwrap_or(error.text());
-            let text = format!("EXECABORT Transaction discarded because of: {why}");
-            abort = Some(CommandError::owned(text));
-        }
+    server.stats.commands[number].rejected.add(1);
+    // A transaction whose EXEC is refused is over, unless it watches keys that a script keeps locked.
+    let is_stuck = server.scripts.is_busy() && !session.watched.is_empty();
+    if command.name == "exec" && !is_stuck {
+        session.multi = None;
+        transactions::forget_session(server, session);
+        session.client.watched.store(0, Relaxed);
+        let why = error.text().strip_prefix("ERR ").unwrap_or(error.text());
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        abort = Some(CommandError::owned(text));
     }
     let error = abort.as_ref().unwrap_or(error);
     server.stats.count_error(error.text());
     Reply::new(out, session.proto).error(error.text());
+}
+
+/// Replies to a request for a command that there is not; inside MULTI it spoils the transaction.
+fn refuse_unknown(server: &Server, session: &mut Session, Unknown(line): &Unknown, out: &mut Vec<u8>) {
+    if let Some(multi) = &mut session.multi {
+        multi.dirty = true;
+    }
+    server.stats.count_error("ERR");
+    Reply::new(out, session.proto).error_bytes(line);
 }
 
 /// Queues, parks or runs a command that passed the checks.
@@ -241,8 +301,7 @@ fn admit(
     server: &Server,
     session: &mut Session,
     transaction: &mut Transaction,
-    command: &'static Command,
-    number: usize,
+    (command, number): (&'static Command, usize),
     args: Args<'_>,
     out: &mut Vec<u8>,
 ) -> Outcome {
@@ -254,7 +313,8 @@ fn admit(
         Reply::new(out, session.proto).simple("QUEUED");
         return Outcome::done(0);
     }
-    let now_ms = server.not_before_the_log(transaction.time.wall_ms(&*server.clock));
+    let wall_ms = transaction.time.wall_ms(&*server.clock);
+    let now_ms = server.time.at(wall_ms, transaction.time.start(&*server.clock));
     if let Some(pause) = server.clients.pause(now_ms)
         && is_paused(session, command, pause)
     {
@@ -268,7 +328,7 @@ fn is_paused(session: &Session, command: &Command, pause: Pause) -> bool {
     if command.parent == "client" {
         return false;
     }
-    let queued_write = || session.multi.iter().flat_map(|m| &m.queue).any(|q| q.command.is_write());
-    let writes = command.is_write() || (command.flags.contains(Flags::TRANSACTION) && queued_write());
-    !pause.writes_only || writes || command.flags.contains(Flags::MAY_REPLICATE)
+    let is_held_in_queue = || session.multi.iter().flat_map(|m| &m.queue).any(|q| q.command.may_replicate());
+    // DISCARD and RESET only throw the queue away.
+    !pause.writes_only || command.may_replicate() || (command.name == "exec" && is_held_in_queue())
 }

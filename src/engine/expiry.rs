@@ -24,15 +24,12 @@ const DUE_PER_MILLE: u64 = 25;
 const DUE_FEW: u64 = 64;
 /// The pause between two cycles is at least this, so that looking costs little however many keys come and go.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// How long a step of the clock keeps expiry from being logged: time for an operator to mend the clock.
-const SUSPENSION: Duration = Duration::from_secs(600);
 
 /// Runs the cycle; one per server.
 pub struct Expiry {
     session: Session,
     transaction: Transaction,
     stripe: usize,
-    suspended_at: Option<Duration>,
     /// Keys removed since the last pause, those with an expiry time that are left, and whether some of them are due.
     removed: u64,
     left: u64,
@@ -48,7 +45,6 @@ impl Expiry {
             session,
             transaction: Transaction::default(),
             stripe: 0,
-            suspended_at: None,
             removed: 0,
             left: 0,
             more: false,
@@ -58,10 +54,10 @@ impl Expiry {
 
     /// Visits every stripe once. True if more is due than was removed: come back soon.
     pub fn cycle(&mut self, server: &Server) -> bool {
-        self.watch_clock(server);
+        server.time.watch(&*server.clock);
         (self.left, self.more) = (0, false);
         let Some(store) = server.store.get() else { return false };
-        let suspended = server.expiry_suspended.load(Relaxed) || !server.active_expire.load(Relaxed);
+        let suspended = server.time.expiry_is_suspended() || !server.active_expire.load(Relaxed);
         if suspended || (store.log.admit().is_err() && !is_off(Safeguard::LatchExpiryCycle)) {
             return false;
         }
@@ -111,6 +107,10 @@ impl Expiry {
         let (mut more, mut removed, mut left) = (false, 0, 0);
         let (session, transaction) = (&mut self.session, &mut self.transaction);
         run::run_internal(server, session, transaction, StripeSet::one(stripe), &mut |ctx| {
+            // The clock may have been set since the cycle began.
+            if server.hides_expired() {
+                return;
+            }
             for db in 0..ctx.keyspace().databases() {
                 let space = ctx.keyspace().space(db);
                 if ctx.held().shelves().all(|shelf| shelf.stripe.part(space).is_none()) {
@@ -125,26 +125,6 @@ impl Expiry {
         });
         self.removed += removed;
         (more, left)
-    }
-
-    /// A wall clock that jumps ahead must not delete every session: until it is mended, or has proved to mean it,
-    /// what is due looks absent but is not removed.
-    fn watch_clock(&mut self, server: &Server) {
-        let now = server.clock.monotonic();
-        if server.clock_has_jumped() {
-            tracing::warn!(
-                "the clock jumped ahead: expired keys are hidden but not removed for {} s; check the system's clock",
-                SUSPENSION.as_secs()
-            );
-            self.suspended_at = Some(now);
-            server.expiry_suspended.store(true, Relaxed);
-        }
-        if self.suspended_at.is_some_and(|at| now.saturating_sub(at) >= SUSPENSION) {
-            tracing::warn!("the clock kept its new time: expired keys are removed again");
-            self.suspended_at = None;
-            server.expiry_suspended.store(false, Relaxed);
-        }
-        server.note_clock();
     }
 }
 
@@ -167,22 +147,28 @@ fn expire_fields(ctx: &mut Ctx<'_>, db: u32) -> bool {
         shelf.stripe.part(space).map_or_else(Vec::new, |part| part.with_expired_parts(now_ms, KEYS_PER_STEP))
     };
     let keys: Vec<_> = ctx.held().shelves().flat_map(due).collect();
+    let mut more = keys.len() >= KEYS_PER_STEP;
     for key in &keys {
-        expire_fields_of(ctx, db, key);
+        more |= expire_fields_of(ctx, db, key);
     }
-    keys.len() >= KEYS_PER_STEP
+    more
 }
 
-fn expire_fields_of(ctx: &mut Ctx<'_>, db: u32, key: &[u8]) {
+/// True if the hash may have more fields that are due.
+fn expire_fields_of(ctx: &mut Ctx<'_>, db: u32, key: &[u8]) -> bool {
     let now_ms = ctx.now_ms;
-    let Some(entry) = ctx.entry_in(db, key) else { return };
-    let Some(Value::Hash(hash)) = entry.as_value() else { return };
+    let Some(entry) = ctx.entry_in(db, key) else { return false };
+    let Some(Value::Hash(hash)) = entry.as_value() else { return false };
     let fields = hash.expired_fields(now_ms, KEYS_PER_STEP);
     let fields: Vec<&[u8]> = fields.iter().map(|field| &field[..]).collect();
     // It fits: the fields were found just now, under the same lock.
     let _ = ctx.expire_fields_in(db, key, &fields);
+    fields.len() >= KEYS_PER_STEP
 }
 
+#[cfg(test)]
+#[path = "expiry_clock_tests.rs"]
+mod clock_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +224,7 @@ mod tests {
         }
 
         fn is_suspended(&self) -> bool {
-            self.rig.server.expiry_suspended.load(Relaxed)
+            self.rig.server.time.expiry_is_suspended()
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::context::{Ctx, Transaction};
 use crate::command::server::{Server, Store};
-use crate::command::session::{ReplyMode, Session};
+use crate::command::session::Session;
 use crate::command::snapshots::{Waiting, Wish};
 use crate::command::{Args, Command, Flags, slowlog};
 use crate::command::{channels, events, tracking};
@@ -85,7 +85,7 @@ pub fn run(
         ctx.refused = refusal_error(refusal);
     }
     ctx.may_expire =
-        (admitted.is_ok() || is_off(Safeguard::LatchExpiryFound)) && !server.expiry_suspended.load(Relaxed);
+        (admitted.is_ok() || is_off(Safeguard::LatchExpiryFound)) && !server.time.expiry_is_suspended();
     let result = handle(&mut ctx, command, args, out);
     let took = ctx.transaction.time.end(&*server.clock);
     ctx.transaction.tally.command(&server.stats, number, took);
@@ -212,7 +212,10 @@ fn finish(
     let mut flow = match ctx.block.take() {
         Some(block) if result.is_ok() => Flow::Blocked(blocking::park(&mut ctx, number, args, block)),
         _ => match ctx.wait_durable.take() {
-            Some((lsn, timeout_ms, replicas)) => Flow::WaitDurable(WaitDurable { lsn, timeout_ms, replicas }),
+            Some((lsn, timeout_ms, replicas)) => {
+                let is_silent = ctx.session.is_silent();
+                Flow::WaitDurable(WaitDurable { lsn, timeout_ms, replicas, is_silent })
+            }
             None => Flow::Done,
         },
     };
@@ -249,7 +252,7 @@ fn carry_out(ctx: &mut Ctx<'_>, wish: Wish) -> Option<Waiting> {
         }
         Wish::Wait(then) => {
             let receiver = snapshots.request_and_wait(ctx.now_ms);
-            let is_silent = ctx.session.reply_mode != ReplyMode::On;
+            let is_silent = ctx.session.is_silent();
             Some(Waiting { receiver, then, is_silent })
         }
     }

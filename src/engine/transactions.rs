@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::command::server::Server;
-use crate::command::session::{Multi, Session, Watched, WatchedKeys};
-use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec};
+use crate::command::session::{Multi, Queued, Session, Watched, WatchedKeys};
+use crate::command::{Args, Command, CommandResult, Ctx, Flags, Group, KeySpec, slowlog};
 use crate::error::CommandError;
+use crate::keyspace::entry::Entry;
 use crate::keyspace::stripe::stripe_of;
+use crate::keyspace::value::Value;
 use crate::keyspace::waiters::{StripeSet, WatchFlag};
 use crate::mutation::{Safeguard, is_off};
 use crate::resp::Reply;
@@ -104,17 +106,25 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
     ctx.unwatch_all();
     ctx.may_block = false;
     reply.array(multi.queue.len());
-    for queued in &multi.queue {
+    let server = ctx.server;
+    let began = ctx.transaction.time.start(&*server.clock);
+    for Queued { command, number, args } in &multi.queue {
         // HELLO in the queue may have changed the protocol.
         reply.set_proto(ctx.session.proto);
-        let stats = &ctx.server.stats.commands[queued.number];
-        stats.calls.add(1);
-        ctx.server.stats.commands_processed.add(1);
-        if let Err(error) = ctx.run_nested(queued.command, queued.args.as_args(), reply) {
-            stats.failed.add(1);
-            ctx.server.stats.count_error(error.text());
+        if command.keys.is_empty() {
+            // It may be one that shows or resets the counters.
+            ctx.transaction.tally.add_to(&server.stats);
+        }
+        if let Err(error) = ctx.run_nested(command, args.as_args(), reply) {
+            server.stats.commands[*number].failed.add(1);
+            server.stats.count_error(error.text());
             reply.error(error.text());
         }
+        let took = ctx.transaction.time.end(&*server.clock);
+        ctx.transaction.tally.command(&server.stats, *number, took);
+        let (client, now_ms, took_us) = (&ctx.session.client, ctx.now_ms, took.as_micros() as u64);
+        let run = slowlog::Run { client, command, args: args.as_args(), took_us, now_ms };
+        server.slowlog.record(&server.config, &run);
         if is_off(Safeguard::TransactionWhole)
             && let Some(store) = ctx.server.store.get()
         {
@@ -122,16 +132,19 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult 
             ctx.transaction.body.clear();
         }
     }
+    // EXEC takes as long as all of them.
+    ctx.transaction.time.go_back(began);
     Ok(())
 }
 
-/// A key whose time came since WATCH counts as changed, so each is looked up first.
+/// A key whose time came since WATCH, or that of a field in it, counts as changed, so each is looked up first. A field need not have
+/// been removed: that its time has come is known from WATCH, because whoever gives it another changes the key.
 fn watched_changed(ctx: &mut Ctx<'_>) -> bool {
     let watched = std::mem::take(&mut ctx.session.watched);
     let mut expired = false;
     for key in watched.iter() {
         let found = ctx.entry_in(key.db, &key.key).is_some();
-        expired |= key.existed && !found;
+        expired |= (key.existed && !found) || key.field_due_ms <= ctx.now_ms;
     }
     ctx.session.watched = watched;
     expired || ctx.session.watch_flag.load(Acquire)
@@ -156,8 +169,11 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
         return Err(CommandError::new("ERR WATCH of more keys than client-query-buffer-limit has room for"));
     }
     for key in args.tail(1).iter() {
-        let existed = ctx.exists(key);
-        if !ctx.session.watched.insert(Watched { db, key: key.into(), existed }) {
+        let now_ms = ctx.now_ms;
+        let entry = ctx.entry_quietly(key);
+        let existed = entry.is_some();
+        let field_due_ms = entry.and_then(|entry| first_field_due(entry, now_ms)).unwrap_or(u64::MAX);
+        if !ctx.session.watched.insert(Watched { db, key: key.into(), existed, field_due_ms }) {
             continue;
         }
         let slot = ctx.place(key).slot;
@@ -167,6 +183,14 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandRes
     ctx.session.client.watched.store(ctx.session.watched.len() as u64, Relaxed);
     reply.ok();
     Ok(())
+}
+
+/// When the first field of a hash expires that is still to be seen.
+fn first_field_due(entry: &Entry, now_ms: u64) -> Option<u64> {
+    match entry.as_value() {
+        Some(Value::Hash(hash)) => hash.next_live_expiry(now_ms),
+        _ => None,
+    }
 }
 
 fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -190,5 +214,52 @@ pub fn unwatch_keys(server: &Server, watched: impl Iterator<Item = Watched>, wat
         let mut held = store.keyspace.lock(StripeSet::one(stripe_of(slot)));
         let space = store.keyspace.space(db);
         held.shelf_mut(slot).waiters.unwatch(space, &key, watch_flag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::rig::Rig;
+
+    /// What EXEC says some time after WATCH.
+    fn exec_after_ms(rig: &mut Rig, ms: u64) -> String {
+        rig.advance_ms(ms);
+        rig.run("MULTI");
+        rig.run("HGET h f");
+        rig.run("EXEC")
+    }
+
+    #[test]
+    fn a_watched_hash_has_changed_when_a_fields_time_comes_though_nobody_removed_it() {
+        let mut rig = Rig::new();
+        rig.run("HSET h f v g w");
+        rig.run("HPEXPIRE h 30 FIELDS 1 f");
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 29), "*1\r\n$1\r\nv\r\n");
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 1), "*-1\r\n");
+        // What was over before is no change since.
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 0), "*1\r\n$-1\r\n");
+    }
+
+    #[test]
+    fn of_several_fields_the_first_that_was_to_be_seen_counts() {
+        let mut rig = Rig::new();
+        rig.run("HSET h f v g w");
+        rig.run("HPEXPIRE h 10 FIELDS 1 f");
+        rig.run("HPEXPIRE h 30 FIELDS 1 g");
+        rig.advance_ms(10);
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 19), "*1\r\n$-1\r\n");
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 1), "*-1\r\n");
+        // Watching it once more does not forget that.
+        rig.run("HSET h f v");
+        rig.run("HPEXPIRE h 30 FIELDS 1 f");
+        rig.run("WATCH h");
+        rig.advance_ms(30);
+        rig.run("WATCH h");
+        assert_eq!(exec_after_ms(&mut rig, 0), "*-1\r\n");
     }
 }

@@ -36,7 +36,7 @@ impl Stripe {
             Op::Delete => part.delete(key).map(drop).ok_or(NO_KEY),
             Op::ExpireAt(at) => part.set_expiry(key, Some(*at), accesses),
             Op::Persist => part.set_expiry(key, None, accesses),
-            Op::Rename { to } => part.rename(key, to, seed),
+            Op::Rename { to } => part.rename(key, to, seed, accesses),
             Op::List(_) | Op::Hash(_) | Op::Set(_) | Op::SortedSet(_) | Op::Stream(_) => {
                 part.apply_collection(key, op, accesses)
             }
@@ -226,7 +226,13 @@ impl Part {
         Ok(())
     }
 
-    fn rename(&mut self, key: &KeyRef<'_>, to: &[u8], seed: u64) -> Result<(), Misfit> {
+    fn rename(
+        &mut self,
+        key: &KeyRef<'_>,
+        to: &[u8],
+        seed: u64,
+        accesses: &mut Accesses,
+    ) -> Result<(), Misfit> {
         let to = KeyRef::new(to, seed);
         if to.slot != key.slot {
             return Err(Misfit("renamed into another slot"));
@@ -241,7 +247,7 @@ impl Part {
             }
             _ => Entry::value(tag(&to), to.bytes, entry.into_value().expect("kind says so"), expire_at),
         };
-        renamed.set_access(access);
+        renamed.set_access(accesses.next(access));
         if changed_in_place {
             renamed.mark_changed_in_place();
         }

@@ -38,8 +38,8 @@ use stripe::{Part, STRIPES, Stripe, stripe_of};
 use table::Position;
 use waiters::{StripeSet, Waiters};
 
-/// Most databases a store can have: ids below this are the first keyspaces of the databases, those above are given by FLUSH.
-pub const DATABASES_MAX: u32 = 1024;
+/// Ids below this are the first keyspaces of the databases, those above are given by FLUSH.
+pub use crate::config::DATABASES_MAX;
 
 /// A stripe and who waits on its keys: what one lock protects.
 #[derive(Default)]
@@ -55,7 +55,7 @@ pub enum ReplayError {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Misfit(#[from] Misfit),
-    #[error("database {0} is used by the log but not configured; start with `databases` above it")]
+    #[error("there is no database {0}")]
     NoSuchDatabase(u32),
 }
 
@@ -82,6 +82,39 @@ impl Keyspace {
             seed,
             gate: GateTable::default(),
         }
+    }
+
+    /// The last database that has keys. Nothing else may be locked.
+    pub fn last_used_database(&self) -> Option<u32> {
+        let mut used = None;
+        for stripe in 0..STRIPES {
+            let held = self.lock(StripeSet::one(stripe));
+            for db in used.map_or(0, |used| used + 1)..self.databases() {
+                let part =
+                    |shelf: &Shelf| shelf.stripe.part(self.space(db)).is_some_and(|part| !part.is_empty());
+                if held.shelves().any(part) {
+                    used = Some(db);
+                }
+            }
+        }
+        used
+    }
+
+    /// From now on there are only so many databases. Those behind them must be empty.
+    pub fn limit_databases(&mut self, databases: u32) {
+        let limit = |len: usize| len.min(databases as usize);
+        self.spaces = self
+            .spaces
+            .iter()
+            .take(limit(self.spaces.len()))
+            .map(|cell| AtomicU32::new(cell.load(Ordering::Relaxed)))
+            .collect();
+        self.floors = self
+            .floors
+            .iter()
+            .take(limit(self.floors.len()))
+            .map(|cell| AtomicU64::new(cell.load(Ordering::Relaxed)))
+            .collect();
     }
 
     pub fn databases(&self) -> u32 {

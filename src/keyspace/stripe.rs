@@ -66,6 +66,12 @@ impl Part {
         Some((self.expiring.first()?.0, self.expiring.last()?.0))
     }
 
+    /// Whether any key's expiry time is at most `now_ms`.
+    #[inline]
+    pub fn has_expired(&self, now_ms: u64) -> bool {
+        self.expiring.first().is_some_and(|first| first.0 <= now_ms)
+    }
+
     /// Bytes of tables behind all keys, without the entries.
     pub fn tables_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<SlotTable>()

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::op::SpaceId;
 use super::stripe::STRIPES;
 pub use super::stripe_set::StripeSet;
+use super::value::Kind;
 use crate::types::stream::value::StreamId;
 
 /// What somebody waits for at a key. The order is that in which queues are served.
@@ -216,14 +217,39 @@ impl Waiters {
         }
     }
 
+    /// How many keys somebody waits for.
+    pub fn keys_waited_for(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Those of them whose waiters are told, too, when the key is no more: groups of streams.
+    pub fn keys_whose_end_is_waited_for(&self) -> usize {
+        let is_told = |queues: &&Queues| queues.by_want.keys().any(|want| matches!(want, Want::NewTo(_)));
+        self.waiting.values().filter(is_told).count()
+    }
+
     pub fn nobody_waits(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Whether anybody waits for a key.
+    /// Whether anybody who waits for a key may get something from it as it is, or be told that what it waited on is gone. `kind`: what is
+    /// there now.
     #[inline]
-    pub fn is_waited_for(&self, space: SpaceId, key: &[u8]) -> bool {
-        !self.waiting.is_empty() && self.waiting.contains_key(&Lookup(space, key))
+    pub fn is_wanted(&self, space: SpaceId, key: &[u8], kind: impl FnOnce() -> Option<Kind>) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        let Some(queues) = self.waiting.get(&Lookup(space, key)) else { return false };
+        // In the order of `Want` those for groups come last, and before them those for entries.
+        let last = queues.by_want.last_key_value().map(|(want, _)| want);
+        let for_group = matches!(last, Some(Want::NewTo(_)));
+        for_group
+            || match kind() {
+                Some(Kind::List) => queues.by_want.contains_key(&Want::List),
+                Some(Kind::SortedSet) => queues.by_want.contains_key(&Want::SortedSet),
+                Some(Kind::Stream) => matches!(last, Some(Want::Entry(_))),
+                _ => false,
+            }
     }
 
     /// The stripes of all who wait for a key.

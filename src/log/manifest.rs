@@ -297,6 +297,8 @@ pub(super) fn read(disk: &dyn Disk, path: &str) -> io::Result<Option<Result<Mani
 /// Replaces both copies. Takes the next generation whether or not it succeeds: after an error the copies may differ.
 pub fn replace(disk: &dyn Disk, manifest: &mut Manifest) -> io::Result<()> {
     manifest.generation += 1;
+    // What could not be read again is not written over what can.
+    manifest.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
     let bytes = manifest.encode();
     for copy in COPIES {
         let temporary = format!("{copy}.tmp");

@@ -51,7 +51,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, Lock};
 use crate::error::StoreError;
 use crate::mutation::{Safeguard, is_off};
 
@@ -144,7 +144,8 @@ pub struct RecoveryReport {
     pub segments: u64,
     pub elapsed: Duration,
     pub torn: Option<Torn>,
-    /// The largest time in any frame that was read and any segment's header; 0 in a new store.
+    /// The largest time in the frames that were read and the segments' headers, from the last on at which the clock was found
+    /// mended; 0 in a new store.
     pub last_wall_us: u64,
     pub end_lsn: Lsn,
     /// Bytes that were not proven to be on the medium and have been written again.
@@ -231,7 +232,24 @@ impl Log {
         options: LogOptions,
         visit: &mut dyn FnMut(Recovered<'_>) -> Result<(), StoreError>,
     ) -> Result<(Self, RecoveryReport), StoreError> {
-        let (start, report) = open::open(disk, clock, options, visit)?;
+        let lock = Self::lock(&*disk)?;
+        Self::open_locked(disk, lock, clock, options, visit)
+    }
+
+    /// Takes the directory's lock, which keeps every other process out, before anything in it is looked at.
+    pub fn lock(disk: &dyn Disk) -> Result<Box<dyn Lock>, StoreError> {
+        open::take_lock(disk)
+    }
+
+    /// As [`Log::open`], of a directory that is locked already: `lock` is its own.
+    pub fn open_locked(
+        disk: Arc<dyn Disk>,
+        lock: Box<dyn Lock>,
+        clock: Arc<dyn Clock>,
+        options: LogOptions,
+        visit: &mut dyn FnMut(Recovered<'_>) -> Result<(), StoreError>,
+    ) -> Result<(Self, RecoveryReport), StoreError> {
+        let (start, report) = open::open(disk, lock, clock, options, visit)?;
         let shared = Arc::new(Shared::new(start));
         let threads = if shared.threads {
             threads::spawn(&shared).map_err(StoreError::io("start the log's threads"))?
@@ -283,7 +301,10 @@ impl Log {
         if append_lsn != shared.written_lsn() && !shared.is_write_stalled() {
             let may_write = !always && !shared.sync_in_flight.load(Ordering::Acquire);
             let wrote = match may_write.then(|| shared.writer.try_lock()).flatten() {
-                Some(mut writer) if !writer.active.is_direct() => writer.write_pending(shared, false),
+                // Once the log is being closed nothing follows but what its closing writes: the directory may be another's soon.
+                Some(mut writer) if !writer.active.is_direct() && !shared.is_stopping() => {
+                    writer.write_pending(shared, false)
+                }
                 _ => Wrote::NeedsRoll,
             };
             if !matches!(wrote, Wrote::All | Wrote::Nothing) {
@@ -394,6 +415,12 @@ impl Log {
         self.close()?;
         *is_shut_down = true;
         Ok(())
+    }
+
+    /// Lets others have the directory. To be called after a [`Log::shutdown`] that succeeded, when nobody else writes there: the log
+    /// itself no longer does, whatever is appended.
+    pub fn let_go(&self) {
+        self.shared.lock.lock().take();
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! Recovery: lock the directory, read the log, cut what is torn, begin a new term in a new segment.
+//! Recovery: in a locked directory, read the log, cut what is torn, begin a new term in a new segment.
 //!
 //! Order of what reaches the medium, each step synced before the next begins:
 //!
@@ -11,18 +11,18 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, go_on};
 use crate::disk::{Disk, LogMode, Open};
 use crate::error::StoreError;
 use crate::mutation::{Safeguard, is_off, unless_off};
 
 use super::manifest::{self, Found, Manifest, SegmentEnd, SegmentEntry};
-use super::prepare::Prepared;
+use super::prepare::{AHEAD, Prepared};
 use super::reader::{self, Window};
 use super::rewrite::{self, Copied};
 use super::scan::{self, Listed, Place, Scanned, Visit, corruption};
 use super::segment::{self, SegmentHeader};
-use super::shared::Start;
+use super::shared::{Start, is_no_space};
 use super::writer::{Active, Writer};
 use super::{LogOptions, Lsn, Policy, Recovered, RecoveryReport, Seed, StoreId, frame};
 
@@ -35,13 +35,13 @@ const FIRST_FILLED_BYTES_MAX: u64 = 8 << 20;
 /// Recovers the log, or makes a new one.
 pub(super) fn open(
     disk: Arc<dyn Disk>,
+    lock: Box<dyn crate::disk::Lock>,
     clock: Arc<dyn Clock>,
     mut options: LogOptions,
     visit: &mut Visit<'_>,
 ) -> Result<(Start, RecoveryReport), StoreError> {
     let started = clock.monotonic();
     options.segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(BLOCK);
-    let lock = take_lock(&*disk)?;
     let mut report = RecoveryReport::default();
     let files = ensure_folder(&*disk)?;
     let mut manifest = load_or_create(&*disk, &*clock, &files, &mut report)?;
@@ -49,14 +49,18 @@ pub(super) fn open(
     drop_half_rewritten(&*disk, &mut manifest)?;
     let segments = open_listed(&*disk, &manifest)?;
     let from = begin(&manifest, visit)?;
-    report.last_wall_us = segments.iter().map(|s| s.created_us).max().unwrap_or(0);
     let scanned = scan::scan(&manifest, &segments, first_lsn(&manifest), from, &mut report, visit)?;
+    // Of segments that are not read, or in which nothing was written.
+    let created_us = segments.iter().fold(0, |before, s| go_on(before, s.created_us));
+    report.last_wall_us = report.last_wall_us.max(created_us);
     visit(Recovered::End)?;
 
     // A process that was killed may have left the names of the manifest and of the folder in the cache alone. Without this, a power
     // loss behind the next segment's creation could leave a segment and no manifest, or lose a folder that the manifest speaks of.
     unless_off(Safeguard::StartNames, || disk.sync_dir(""))
         .map_err(StoreError::io("sync the data directory"))?;
+    // What an earlier start could not finish takes the room that the new segment may need.
+    reclaim(&*disk, &orphans, &[]);
     let listed_max = manifest.segments.iter().map(|s| s.sequence).max();
     let mut next_sequence = files.iter().copied().chain(listed_max).max().unwrap_or(0) + 1;
     let begun = begin_term(&*disk, &*clock, &options, &mut manifest, &segments, &scanned, next_sequence)?;
@@ -64,8 +68,7 @@ pub(super) fn open(
     report.rewritten_bytes = scanned.unproven.iter().map(|f| f.end_lsn - f.at.lsn).sum();
     report.term = manifest.term;
     report.elapsed = clock.monotonic().saturating_sub(started);
-    let gone: Vec<u64> = orphans.into_iter().chain(begun.dropped).collect();
-    reclaim(&*disk, &gone, &ended(&manifest, &report));
+    reclaim(&*disk, &begun.dropped, &ended(&manifest, &report));
 
     let room = options.segment_bytes - segment::HEADER_LEN;
     let payload_max = (room as usize - frame::frame_len(0)).min(frame::PAYLOAD_MAX);
@@ -77,7 +80,8 @@ pub(super) fn open(
     ))
 }
 
-fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> {
+/// Keeps other processes out of the directory, as long as it lives.
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> {
     let second = || if is_off(Safeguard::Lock) { Some(disk.lock("LOCK.second")) } else { None };
     disk.lock("LOCK").or_else(|e| second().unwrap_or(Err(e))).map_err(|e| {
         if e.kind() == io::ErrorKind::WouldBlock {
@@ -85,7 +89,7 @@ fn take_lock(disk: &dyn Disk) -> Result<Box<dyn crate::disk::Lock>, StoreError> 
                 "the data directory is in use by another process ({e}); stop that one, or choose another directory"
             ));
         }
-        StoreError::io("lock the data directory")(e)
+        StoreError::io("lock the data directory by its file LOCK")(e)
     })
 }
 
@@ -134,12 +138,14 @@ fn load_or_create(
         Found::Nothing => Err(StoreError::Refused(format!(
             "the folder log holds {} segments and there is neither MANIFEST-a nor MANIFEST-b: this is not a new store, and \
              without a manifest its log cannot be told from leftovers. Put the manifest back from where the directory was \
-             copied from, or move the folder log away to begin empty",
+             copied from. Without one, `duramen check` on the directory says what the log holds, and `duramen repair DIR --into COPY` makes a \
+             store of a log that begins with the store's first record. Only to begin empty, move the folder log away",
             files.len()
         ))),
         Found::NoneValid(why) => Err(StoreError::Refused(format!(
-            "no usable manifest ({why}). Put back MANIFEST-a or MANIFEST-b from a backup; `duramen check` says what the log \
-             holds without it"
+            "no usable manifest ({why}). Put back MANIFEST-a or MANIFEST-b from a backup. Without one, `duramen check` on the \
+             directory says what the log holds, and `duramen repair DIR --into COPY` makes a store of a log that begins with the store's first \
+             record"
         ))),
     }
 }
@@ -323,8 +329,12 @@ fn begin_term(
         created_us: clock.wall_us(),
     };
     let path = segment::path(sequence);
-    let (file, header) =
-        segment::create(disk, header, mode, &mut || true).map_err(StoreError::io(format!("make {path}")))?;
+    let (file, header) = segment::create(disk, header, mode, &mut || true).map_err(|e| {
+        // Nothing lists it: whoever tries again on a full disk must not find less room each time.
+        reclaim(disk, &[sequence], &[]);
+        let made = format!("make {path}");
+        StoreError::io(if is_no_space(&e) { made + &room_wanted(header.size, options) } else { made })(e)
+    })?;
     let prepared = Prepared { file, header, mode };
     let entry = SegmentEntry { first_lsn: Some(cut.lsn), ..prepared.entry() };
 
@@ -349,6 +359,19 @@ fn begin_term(
     manifest.synced_through = scanned.end.lsn;
     manifest::replace(disk, manifest).map_err(StoreError::io("write the manifest"))?;
     Ok(Begun { active: Active::new(prepared).behind(copied.offset, copied.last_crc), dropped })
+}
+
+/// The system's error tells neither how much is missing, nor that an empty store takes it.
+fn room_wanted(first_bytes: u64, options: &LogOptions) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let ahead = options.segment_bytes * AHEAD as u64;
+    format!(
+        " of {} MiB (with {AHEAD} more made ahead the log of an empty store, too, takes {} MiB: free that much, or lower log-segment-size, \
+         which is {} MiB)",
+        mib(first_bytes),
+        mib(first_bytes + ahead),
+        mib(options.segment_bytes)
+    )
 }
 
 /// Bytes that the unproven frames take.

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::clock::go_on;
 use crate::codec::Malformed;
 use crate::disk::File;
 use crate::error::{Corruption, StoreError};
@@ -42,6 +43,18 @@ impl Listed {
     /// Where it ends, if nothing in it belongs behind `from`.
     fn end_before(&self, from: Lsn) -> Option<SegmentEnd> {
         self.entry.end.filter(|end| end.lsn <= from)
+    }
+
+    /// How much of it will be read, as far as that is known without reading it: nothing of a prepared one in which nothing is written yet.
+    fn expected_bytes(&self, window: &mut Window) -> Result<u64, StoreError> {
+        if let Some(end) = self.entry.end {
+            return Ok(end.offset);
+        }
+        let mut of_file = || {
+            let mut reader = SegmentReader::new(&*self.file, window, self.entry, self.block, self.limit, 0);
+            if reader.begins_with_a_frame()? { Ok(self.file.data_end()?.min(self.limit)) } else { Ok(0) }
+        };
+        of_file().map_err(StoreError::io(format!("read {}", segment::path(self.entry.sequence))))
     }
 }
 
@@ -137,11 +150,14 @@ pub(super) fn scan(
         unproven: VecDeque::new(),
         seen: Vec::new(),
         tails: Vec::new(),
-        bytes_total: segments.iter().filter(|s| s.end_before(from).is_none()).map(|s| s.limit).sum(),
+        bytes_total: 0,
         bytes_before: 0,
         next_progress: 0,
     };
     let mut window = Window::default();
+    for listed in segments.iter().filter(|listed| listed.end_before(from).is_none()) {
+        scan.bytes_total += listed.expected_bytes(&mut window)?;
+    }
     for (index, listed) in segments.iter().enumerate() {
         scan.continues(listed)?;
         match listed.end_before(from) {
@@ -215,7 +231,7 @@ impl Scan<'_> {
             }
         };
         let end = SegmentEnd { offset: reader.offset(), lsn: reader.lsn() };
-        self.bytes_before += *limit;
+        self.bytes_before += self.segments[index].expected_bytes(window)?;
         let mut seen = Seen { first_lsn, frames, end, beyond_len: 0 };
         if frames > 0 {
             // Whatever stood unexplained before was the unused end of a full segment.
@@ -303,7 +319,7 @@ impl Scan<'_> {
         visit: &mut Visit<'_>,
     ) -> Result<(), FrameError> {
         self.lsn = header.end_lsn();
-        self.report.last_wall_us = self.report.last_wall_us.max(header.wall_us);
+        self.report.last_wall_us = go_on(self.report.last_wall_us, header.wall_us);
         if !payload.is_empty() && header.end_lsn() > self.proven {
             let start = Place { offset: segment::HEADER_LEN, ..at };
             let cut = if self.data_end.index == at.index { self.data_end } else { start };
@@ -333,6 +349,8 @@ impl Scan<'_> {
             return Ok(());
         }
         self.next_progress = bytes_done + PROGRESS_BYTES;
+        // Where more is found than was expected, that was to be read as well.
+        self.bytes_total = self.bytes_total.max(bytes_done);
         visit(Recovered::Progress { bytes_done, bytes_total: self.bytes_total })
     }
 

@@ -47,7 +47,8 @@ pub(super) struct Shared {
     pub buffer_bytes_max: u64,
     /// False: the caller of `step` does what the threads would.
     pub threads: bool,
-    pub _lock: Box<dyn Lock>,
+    /// The directory's, until it is let go of.
+    pub lock: Mutex<Option<Box<dyn Lock>>>,
 
     pub pending: CachePadded<Mutex<Group>>,
     pub append_lsn: CachePadded<AtomicU64>,
@@ -126,7 +127,7 @@ impl Shared {
             segment_bytes: options.segment_bytes,
             buffer_bytes_max: options.buffer_bytes_max as u64,
             threads: options.threads,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
             pending: CachePadded::new(Mutex::new(Group::new(payload_max))),
             append_lsn: CachePadded::new(AtomicU64::new(lsn)),
             written_lsn: CachePadded::new(AtomicU64::new(lsn)),

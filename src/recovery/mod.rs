@@ -14,10 +14,12 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::allocator;
 use crate::command::server::{Server, Store};
-use crate::disk::Disk;
+use crate::disk::{Disk, Lock};
 use crate::error::{Corruption, StoreError};
-use crate::keyspace::{Keyspace, ReplayError};
+use crate::keyspace::waiters::StripeSet;
+use crate::keyspace::{DATABASES_MAX, Keyspace};
 use crate::log::{Log, LogOptions, Recovered};
 use crate::snapshot::compact::remove_unlisted;
 pub use batch::Failure;
@@ -29,7 +31,19 @@ const THREADS_MAX: usize = 8;
 
 /// Opens the store of a directory. Progress is shown in `server.loading`.
 pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result<Store, StoreError> {
+    let lock = Log::lock(&*disk)?;
+    open_locked(server, disk, lock, options)
+}
+
+/// The same for a directory that is locked already: `lock` is its own.
+pub fn open_locked(
+    server: &Server,
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn Lock>,
+    options: LogOptions,
+) -> Result<Store, StoreError> {
     let loading = &server.loading;
+    server.stats.used_memory_startup.set(allocator::usage().allocated);
     loading.started_ms.store(server.clock.wall_ms(), Relaxed);
     let threads = threads(server, &options);
     let mut replay = None;
@@ -37,14 +51,17 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
     let snapshots = disk.clone();
     let mut records = 0;
     let mut progress = Progress::new(server);
+    let databases = server.config.databases() as u32;
+    let clock = server.clock.clone();
     let opened =
-        Log::open(disk, server.clock.clone(), options, &mut |recovered| match (recovered, &mut replay) {
+        Log::open_locked(disk, lock, clock, options, &mut |recovered| match (recovered, &mut replay) {
             (Recovered::Begin { seed, sections, first_lsn, from }, _) => {
                 crate::types::member_table::set_seed(seed.0);
-                let fresh = || Keyspace::new(server.config.databases() as u32, seed.0);
+                let fresh = || Keyspace::new(DATABASES_MAX, seed.0);
                 let Begun { keyspace, catalogs, rows, fallback } =
                     snapshot::begin(&*snapshots, sections, first_lsn, &fresh, threads)?;
                 let (through, bytes) = (catalogs.current.through, catalogs.current.bytes());
+                loading.snapshot_keys.store(keys_in(&keyspace), Relaxed);
                 if through > 0 {
                     tracing::info!(rows, through, bytes, "the snapshot is loaded");
                 }
@@ -65,7 +82,11 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
                 progress.show(bytes_done, bytes_total);
                 Ok(())
             }
-            (Recovered::End, Some(replay)) => replay.settle().map_err(refused),
+            (Recovered::End, Some(replay)) => {
+                replay.settle().map_err(refused)?;
+                // Before anything of the store is changed.
+                all_are_configured(replay.keyspace(), databases)
+            }
             (Recovered::Record { .. } | Recovered::End, None) => {
                 unreachable!("the log says first whose it is")
             }
@@ -78,7 +99,8 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
         Some(fallback) => fallback.explain(error),
         None => error,
     })?;
-    let keyspace = replay.expect("a log that opened has said whose it is");
+    let mut keyspace = replay.expect("a log that opened has said whose it is");
+    keyspace.limit_databases(databases);
     let (catalogs, fallback) = begun.expect("the same");
     server.snapshots.note_catalogs(&catalogs, log.first_lsn());
     match fallback {
@@ -90,8 +112,15 @@ pub fn open(server: &Server, disk: Arc<dyn Disk>, options: LogOptions) -> Result
             *server.snapshots.fallback.lock() = Some(fallback.to_string());
         }
     }
-    server.time_floor_ms.store(report.last_wall_us / 1000, Relaxed);
+    server.time.begin(&*server.clock, report.last_wall_us);
     Ok(Store { keyspace, log: Arc::new(log), disk: snapshots, recovery: report })
+}
+
+fn keys_in(keyspace: &Keyspace) -> u64 {
+    let held = keyspace.lock(StripeSet::ALL);
+    let stripes = held.shelves().map(|shelf| &shelf.stripe);
+    let parts = stripes.flat_map(|stripe| stripe.spaces().filter_map(|space| stripe.part(space)));
+    parts.map(|part| part.len() as u64).sum()
 }
 
 /// Threads that apply, beside the one that reads. 0: it does both.
@@ -108,13 +137,21 @@ fn threads(server: &Server, options: &LogOptions) -> usize {
 /// A record whose frame is whole but whose ops don't fit: damage that no checksum saw, or a log of another program.
 fn refused(Failure { at, error }: Failure) -> StoreError {
     let lsn_end = at.lsn_end;
-    match error {
-        ReplayError::NoSuchDatabase(_) => StoreError::Refused(error.to_string()),
-        _ => StoreError::Corruption(Corruption {
-            file: "log".into(),
-            offset: lsn_end,
-            reason: format!("the record that ends at LSN {lsn_end} cannot be applied: {error}"),
-        }),
+    StoreError::Corruption(Corruption {
+        file: "log".into(),
+        offset: lsn_end,
+        reason: format!("the record that ends at LSN {lsn_end} cannot be applied: {error}"),
+    })
+}
+
+/// Keys of a database that is not configured would be there and nobody could see them.
+fn all_are_configured(keyspace: &Keyspace, databases: u32) -> Result<(), StoreError> {
+    match keyspace.last_used_database() {
+        Some(db) if db >= databases => Err(StoreError::Refused(format!(
+            "database {db} has keys, but there are only {databases} databases: start with `databases {}` or more",
+            db + 1
+        ))),
+        _ => Ok(()),
     }
 }
 

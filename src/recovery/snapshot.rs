@@ -105,7 +105,8 @@ fn refusal(mut damage: Corruption, catalogs: &Catalogs, first_lsn: Lsn) -> Corru
         ),
     };
     damage.reason = format!(
-        "{}. Nothing was changed. {next} Put the file back from a backup, or use the backup",
+        "{}. Nothing was changed. {next} Put the file back from a backup, or use the backup. Without one, `duramen check` on the directory says \
+         how many rows are lost, and `duramen repair DIR --salvage --into COPY` makes a directory of every key that is certain",
         damage.reason
     );
     damage

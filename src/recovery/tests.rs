@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SimClock;
-use crate::config::Config;
+use crate::config::{Config, Name};
 use crate::disk::SimDisk;
 use crate::engine::rig::Rig;
+use crate::keyspace::ReplayError;
 use crate::keyspace::digest::describe;
 use crate::keyspace::op::{AnyOp, Op, Ops, SpaceOp, encode_key_op, encode_space_op};
 use crate::keyspace::waiters::StripeSet;
@@ -279,4 +280,38 @@ fn a_store_hashes_keys_alike_after_every_start() {
         assert_eq!(recovered(&disk, threads).unwrap().keyspace.seed(), seed);
     }
     assert_ne!(recovered(&SimDisk::new(1), false).unwrap().keyspace.seed(), seed);
+}
+
+#[test]
+fn keys_of_a_database_that_is_not_configured_are_a_refusal_and_not_out_of_sight() {
+    let disk = SimDisk::new(1);
+    let mut rig = rig_on(&disk);
+    for line in
+        ["FLUSHALL", "SET a 0", "SELECT 8", "SET b 8", "SELECT 11", "SET c 11", "SWAPDB 11 12", "FLUSHDB"]
+    {
+        rig.run(line);
+    }
+    write_all(&rig);
+    drop(rig);
+    let start = |databases: u32| {
+        let config = Config::new();
+        config.set_at_start(Name::databases, &databases.to_string()).unwrap();
+        let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
+        let server = Server::new(Arc::new(config), clock, crate::registry()).unwrap();
+        open(&server, Arc::new(disk.clone()), options(false)).map(|store| store.keyspace.databases())
+    };
+    let before = disk.mutations();
+    for databases in [4, 12] {
+        let refused = start(databases).unwrap_err().to_string();
+        assert!(refused.contains("database 12 has keys") && refused.contains("`databases 13`"), "{refused}");
+        assert_eq!(disk.mutations(), before, "nothing was changed");
+    }
+    assert_eq!(start(13).unwrap(), 13);
+    let mut rig = rig_on(&disk);
+    for line in ["SELECT 8", "FLUSHDB", "SELECT 12", "FLUSHDB"] {
+        assert_eq!(rig.run(line), "+OK\r\n");
+    }
+    write_all(&rig);
+    drop(rig);
+    assert_eq!(start(1).unwrap(), 1, "what was flushed is in nobody's way");
 }

@@ -11,7 +11,7 @@ use crate::engine::dispatch;
 use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol};
 
-use super::{call, interpreter, libraries, library, raised, raw, running};
+use super::{bounds, call, interpreter, libraries, library, raised, raw, running};
 
 /// Redis' log levels.
 const LEVELS: [(&str, i64); 4] =
@@ -34,6 +34,8 @@ fn raise(text: &'static str) -> Returned {
 
 pub fn host(lua: &Lua) -> mlua::Result<Table> {
     let host = lua.create_table()?;
+    // SAFETY: it keeps what is said at the head of its file.
+    host.set("killed", unsafe { lua.create_c_function(bounds::killed)? })?;
     host.set("raised", lua.create_function(raised::show)?)?;
     host.set("loadstring", lua.create_function(loadstring)?)?;
     host.set("register_function", lua.create_function(library::register)?)?;
@@ -92,9 +94,7 @@ fn log(lua: &Lua, args: Variadic<Value>) -> Returned {
     if args.len() < 2 {
         return raise("ERR redis.log() requires two arguments or more.");
     }
-    let Some(level) =
-        lua.coerce_number(args[0].clone())?.filter(|_| args[0].is_number() || args[0].is_integer())
-    else {
+    let Some(level) = lua.coerce_number(args[0].clone())? else {
         return raise("ERR First argument must be a number (log level).");
     };
     let mut words = Vec::new();
@@ -113,11 +113,16 @@ fn log(lua: &Lua, args: Variadic<Value>) -> Returned {
     done(lua, ())
 }
 
+/// A number without its fraction, from a number or a string that is one; 0 of anything else.
+fn cut(lua: &Lua, value: &Value) -> mlua::Result<i64> {
+    Ok(lua.coerce_number(value.clone())?.unwrap_or(0.0) as i64)
+}
+
 fn setresp(lua: &Lua, args: Variadic<Value>) -> Returned {
     let [version] = &args[..] else { return raise("ERR redis.setresp() requires one argument.") };
-    let proto = match lua.coerce_integer(version.clone())? {
-        Some(2) => Protocol::Resp2,
-        Some(3) => Protocol::Resp3,
+    let proto = match cut(lua, version)? {
+        2 => Protocol::Resp2,
+        3 => Protocol::Resp3,
         _ => return raise("ERR RESP version must be 2 or 3."),
     };
     running::with(|running| running.proto = proto);
@@ -127,8 +132,8 @@ fn setresp(lua: &Lua, args: Variadic<Value>) -> Returned {
 /// Everything a script changes is in its one record: there is nothing to choose.
 fn set_repl(lua: &Lua, args: Variadic<Value>) -> Returned {
     let [flags] = &args[..] else { return raise("ERR redis.set_repl() requires two arguments.") };
-    match lua.coerce_integer(flags.clone())? {
-        Some(0..=3) => done(lua, ()),
+    match cut(lua, flags)? {
+        0..=3 => done(lua, ()),
         _ => raise("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."),
     }
 }

@@ -25,6 +25,12 @@ pub const OUT_OF_MEMORY: CommandError =
     CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
 pub const NOT_RUNNING: &str = "ERR redis.call/pcall can only be called inside a script invocation";
 
+/// Longest reply that a script takes: it is not in the interpreter's memory, and so not under its limit.
+const REPLY_MAX: usize = 512 << 20;
+const TOO_LONG: CommandError = CommandError::new(
+    "ERR the reply is longer than the 512 MiB that a script can take: ask for less at once",
+);
+
 impl Running<'_, '_> {
     /// Runs a command and leaves its reply in `self.reply`.
     pub fn call(&mut self, owned: &OwnedArgs) -> Result<(), CommandError> {
@@ -39,12 +45,15 @@ impl Running<'_, '_> {
             self.wrote = true;
         }
         self.reply.clear();
-        let mut reply = Reply::new(&mut self.reply, self.proto);
+        let mut reply = Reply::new(&mut self.reply, self.proto).up_to(REPLY_MAX);
         let stats = &server.stats.commands[number];
         stats.calls.add(1);
         let result = self.ctx.run_nested(command, args, &mut reply);
         if result.is_err() {
             stats.failed.add(1);
+        }
+        if self.reply.len() > REPLY_MAX {
+            return Err(TOO_LONG);
         }
         result
     }
@@ -56,10 +65,10 @@ impl Running<'_, '_> {
         if command.flags.contains(Flags::NOSCRIPT) {
             return Err(NOT_ALLOWED);
         }
+        if command.may_replicate() && !self.may_write {
+            return Err(READ_ONLY);
+        }
         if command.is_write() {
-            if !self.may_write {
-                return Err(READ_ONLY);
-            }
             if let Some(refused) = &self.ctx.refused {
                 return Err(refused.clone());
             }

@@ -14,10 +14,14 @@ use super::interpreter::{Buffers, Interpreter, Place};
 use super::running::Running;
 use super::{MEMORY_MAX, evaluate, interpreter, library, library_set, watch};
 
+/// Of a script's digest, in hexadecimal.
+const SHA_DIGITS: usize = 40;
+
 const BASE: Flags = Flags::NOSCRIPT
     .union(Flags::STALE)
     .union(Flags::SKIP_MONITOR)
     .union(Flags::MAY_REPLICATE)
+    .union(Flags::NO_MANDATORY_KEYS)
     .union(Flags::MOVABLEKEYS)
     .union(Flags::SCRIPT)
     .union(Flags::ALL_KEYS);
@@ -104,9 +108,14 @@ fn eval(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, may_write: boo
 }
 
 fn evalsha(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, may_write: bool) -> CommandResult {
-    let script = parse_hex(args.get(1)).and_then(|sha| ctx.server.scripts.get(&sha));
-    let script = script.ok_or(CommandError::new("NOSCRIPT No matching script. Please use EVAL."))?;
+    let unknown = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
+    // What is too long or too short for a digest is no script before anything else is looked at.
+    if args.get(1).len() != SHA_DIGITS {
+        return Err(unknown);
+    }
     let keys = count_of_keys(args)?;
+    let script = parse_hex(args.get(1)).and_then(|sha| ctx.server.scripts.get(&sha));
+    let script = script.ok_or(unknown)?;
     run(ctx, &script, keys, args, reply, may_write)
 }
 

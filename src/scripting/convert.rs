@@ -9,19 +9,26 @@ use mlua::lua_State;
 
 use crate::resp::{Protocol, Reply};
 
-use super::raw::PLACES;
+use super::raw::{PLACES, push};
 
+/// Longest result of a script: a table that holds another many times is small itself.
+pub const RESULT_MAX: usize = 512 << 20;
+const TOO_LONG: &[u8] = b"the result of the script is longer than 512 MiB: return less at once";
 /// Nesting of a script's result that is followed.
 const DEPTH_MAX: usize = 512;
 
 /// Writes the value on top of the stack and takes it away. `proto` is what the script has set by `redis.setresp`: it decides what
-/// booleans are.
+/// booleans are. An error is raised once the output is longer than `end`.
 ///
 /// # Safety
 /// There is a value on the stack of `state`, whose caller is protected.
-pub unsafe fn put(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
+pub unsafe fn put(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, end: usize, depth: usize) {
     // SAFETY: of the caller; what is pushed has a place, and is popped again.
     unsafe {
+        if reply.len() > end {
+            push(state, TOO_LONG);
+            ffi::lua_error(state);
+        }
         if depth > DEPTH_MAX || ffi::lua_checkstack(state, PLACES) == 0 {
             reply.error("ERR reached lua stack limit");
             ffi::lua_settop(state, -2);
@@ -38,7 +45,7 @@ pub unsafe fn put(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>,
                     (Protocol::Resp2, false) => reply.null(),
                 }
             }
-            ffi::LUA_TTABLE => put_table(state, proto, reply, depth),
+            ffi::LUA_TTABLE => put_table(state, proto, reply, end, depth),
             _ => reply.null(),
         }
         ffi::lua_settop(state, -2);
@@ -84,7 +91,7 @@ pub unsafe fn field(state: *mut lua_State, name: &CStr, wanted: c_int) -> bool {
 }
 
 /// The table stays on the stack.
-unsafe fn put_table(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
+unsafe fn put_table(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, end: usize, depth: usize) {
     // SAFETY: of the caller.
     unsafe {
         if field(state, c"err", ffi::LUA_TSTRING) {
@@ -94,25 +101,32 @@ unsafe fn put_table(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_
         } else if field(state, c"double", ffi::LUA_TNUMBER) {
             reply.double(ffi::lua_tonumber(state, -1));
         } else if field(state, c"map", ffi::LUA_TTABLE) {
-            put_pairs(state, proto, reply, depth, true);
+            put_pairs(state, proto, reply, end, depth, true);
         } else if field(state, c"set", ffi::LUA_TTABLE) {
-            put_pairs(state, proto, reply, depth, false);
+            put_pairs(state, proto, reply, end, depth, false);
         } else if field(state, c"big_number", ffi::LUA_TSTRING) {
             reply.big_number_bytes(text(state, -1));
         } else if field(state, c"verbatim_string", ffi::LUA_TTABLE) {
             if !put_verbatim(state, reply) {
                 ffi::lua_settop(state, -2);
-                return put_array(state, proto, reply, depth);
+                return put_array(state, proto, reply, end, depth);
             }
         } else {
-            return put_array(state, proto, reply, depth);
+            return put_array(state, proto, reply, end, depth);
         }
         ffi::lua_settop(state, -2);
     }
 }
 
 /// The fields of the table on top of the stack: keys with values, or keys alone.
-unsafe fn put_pairs(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize, both: bool) {
+unsafe fn put_pairs(
+    state: *mut lua_State,
+    proto: Protocol,
+    reply: &mut Reply<'_>,
+    end: usize,
+    depth: usize,
+    both: bool,
+) {
     let mark = reply.array_later();
     let mut count = 0;
     // SAFETY: of the caller.
@@ -121,9 +135,9 @@ unsafe fn put_pairs(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_
         while ffi::lua_next(state, -2) != 0 {
             // A copy of the key, since writing takes it away.
             ffi::lua_pushvalue(state, -2);
-            put(state, proto, reply, depth + 1);
+            put(state, proto, reply, end, depth + 1);
             if both {
-                put(state, proto, reply, depth + 1);
+                put(state, proto, reply, end, depth + 1);
             } else {
                 ffi::lua_settop(state, -2);
             }
@@ -140,7 +154,8 @@ unsafe fn put_verbatim(state: *mut lua_State, reply: &mut Reply<'_>) -> bool {
         if !field(state, c"format", ffi::LUA_TSTRING) {
             return false;
         }
-        let mut three = *b"txt";
+        // A shorter one is filled up with blanks.
+        let mut three = *b"   ";
         for (to, from) in three.iter_mut().zip(text(state, -1)) {
             *to = *from;
         }
@@ -155,7 +170,7 @@ unsafe fn put_verbatim(state: *mut lua_State, reply: &mut Reply<'_>) -> bool {
 }
 
 /// Up to the first element that is nil.
-unsafe fn put_array(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, depth: usize) {
+unsafe fn put_array(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_>, end: usize, depth: usize) {
     let mark = reply.array_later();
     let mut count = 0;
     // SAFETY: of the caller.
@@ -166,7 +181,7 @@ unsafe fn put_array(state: *mut lua_State, proto: Protocol, reply: &mut Reply<'_
                 ffi::lua_settop(state, -2);
                 break;
             }
-            put(state, proto, reply, depth + 1);
+            put(state, proto, reply, end, depth + 1);
             count += 1;
         }
     }

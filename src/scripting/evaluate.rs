@@ -98,7 +98,8 @@ pub unsafe extern "C-unwind" fn protected(state: *mut lua_State) -> c_int {
         };
         if ffi::lua_pcall(state, arguments, 1, 1) == 0 {
             let proto = running::proto();
-            convert::put(state, proto, work.reply, 0);
+            let end = work.reply.len().saturating_add(convert::RESULT_MAX);
+            convert::put(state, proto, work.reply, end, 0);
         } else {
             fail(state, work);
         }

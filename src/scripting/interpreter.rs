@@ -3,7 +3,7 @@
 //! Lua 5.1 does not keep the name of the chunk alive that it is parsing (CVE-2025-49844): a garbage collection at the wrong moment frees
 //! it. Nothing is collected while a chunk is parsed here, so there is no such moment. Bytecode is never loaded.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::rc::Rc;
@@ -14,12 +14,15 @@ use mlua::{Function, HookTriggers, IntoLua, Lua, LuaOptions, StdLib, Table, VmSt
 
 use crate::command::scripts::{Script, Sha};
 use crate::error::CommandError;
+use crate::memory_gauge;
 use crate::resp::OwnedArgs;
 
-use super::{api, evaluate, watch};
+use super::{api, bounds, evaluate, watch};
 
 /// Instructions between two looks at how long a script has been running.
 const HOOK_EVERY: u32 = 100_000;
+/// Bytes that scripts may leave behind before they are collected.
+const LEFT_MAX: usize = 4 << 20;
 /// Compiled scripts that a thread keeps.
 const COMPILED_MAX: usize = 1000;
 
@@ -54,6 +57,16 @@ pub struct Interpreter {
     libraries: RefCell<HashMap<u64, HashMap<String, Place>>>,
     buffers: RefCell<Buffers>,
     memory_limit: usize,
+    /// Bytes that it was last said to hold.
+    noted: Cell<usize>,
+    /// Bytes that it held when all was collected.
+    collected: Cell<usize>,
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        memory_gauge::note_scripts(-(self.noted.get() as i64));
+    }
 }
 
 thread_local! {
@@ -90,6 +103,7 @@ impl Interpreter {
         let options = LuaOptions::new().catch_rust_panics(false);
         // SAFETY: the debug library is for the prelude alone: scripts see only what the prelude shows them.
         let lua = unsafe { Lua::unsafe_new_with(libraries, options) };
+        bounds::replace(&lua)?;
         let host = api::host(&lua)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").set_mode(ChunkMode::Text);
         let (environment, handler, globals, new_library): (Table, Function, Table, Function) =
@@ -116,6 +130,8 @@ impl Interpreter {
             libraries: RefCell::default(),
             buffers: RefCell::default(),
             memory_limit,
+            noted: Cell::new(0),
+            collected: Cell::new(lua.used_memory()),
             lua,
         })
     }
@@ -201,16 +217,27 @@ impl Interpreter {
         }
     }
 
-    /// Collects what a script has left, where that is much: Lua 5.1 fails at its limit rather than collect.
+    /// Says how much it holds: that is not data, and must not drive out data.
+    pub fn note_memory(&self) {
+        let used = self.lua.used_memory();
+        memory_gauge::note_scripts(used as i64 - self.noted.replace(used) as i64);
+    }
+
+    /// Collects what a script has left, where that is much: nobody else needs it, and Lua 5.1 fails at its limit rather than collect.
     pub fn make_room(&self) {
-        if self.lua.used_memory() > self.memory_limit / 2 {
-            self.forget_compiled();
-            self.keep_libraries(&|_| false);
+        let used = self.lua.used_memory();
+        if used > self.collected.get() + LEFT_MAX || used > self.memory_limit / 2 {
+            if used > self.memory_limit / 2 {
+                self.forget_compiled();
+                self.keep_libraries(&|_| false);
+            }
             if let Err(error) = self.lua.gc_collect() {
                 tracing::warn!("what scripts have left was not collected: {error}");
                 forget();
             }
+            self.collected.set(self.lua.used_memory());
         }
+        self.note_memory();
     }
 }
 

@@ -12,6 +12,7 @@ use mlua::{Function as LuaFunction, Lua, Table, Value, Variadic};
 use crate::clock::Clock;
 use crate::command::Args;
 use crate::command::libraries::{Function, FunctionFlags, Libraries, Library};
+use crate::config::conf::split_words;
 use crate::error::CommandError;
 use crate::resp::{OwnedArgs, Protocol, Reply};
 
@@ -62,13 +63,16 @@ pub fn header(code: &[u8]) -> Result<(String, usize), CommandError> {
     }
     let end = code.iter().position(|&byte| byte == b'\n');
     let end = end.ok_or(CommandError::new("ERR Invalid library metadata"))?;
-    let line = String::from_utf8_lossy(&code[2..end]).into_owned();
+    let line = String::from_utf8_lossy(&code[..end]);
+    let words = split_words(line.as_bytes());
+    let words = words.map_err(|_| CommandError::new("ERR Invalid library metadata"))?;
+    let mut words = words.iter().map(String::as_str);
     // The engine stands where the mark ends.
-    let (engine, rest) = line.split_once([' ', '\t', '\r']).unwrap_or((&line, ""));
+    let engine = words.next().and_then(|word| word.strip_prefix("#!")).unwrap_or_default();
     let mut name = None;
-    for word in rest.split_ascii_whitespace() {
-        let word = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word);
-        match word.strip_prefix("name=") {
+    for word in words {
+        let (key, given) = word.split_at_checked("name=".len()).unwrap_or_default();
+        match key.eq_ignore_ascii_case("name=").then_some(given) {
             Some(_) if name.is_some() => {
                 return Err(CommandError::new(
                     "ERR Invalid metadata value, name argument was given multiple times",

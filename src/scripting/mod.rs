@@ -5,6 +5,7 @@
 //! ([`crate::command::scripts`]), and so are libraries of functions ([`crate::command::libraries`]). What a script is given stands in `prelude.lua` and [`api`]; it can reach nothing else.
 
 mod api;
+mod bounds;
 mod call;
 mod commands;
 mod convert;
@@ -24,6 +25,11 @@ mod watch;
 
 /// What a thread's interpreter may hold, in bytes: a script that wants more fails.
 const MEMORY_MAX: usize = 1 << 30;
+
+/// The stack of a thread that runs scripts, in bytes; what is not used takes no memory. The most that a script can make of it: 200 calls
+/// of C functions in each other (Lua's own limit; 9 KiB each with `string.gsub`), and in the innermost a pattern of [`bounds::ITEMS_MAX`]
+/// items (160 bytes each) or a value nested as deeply as `cjson` and `cmsgpack` follow it (a few KiB for each level, without optimization).
+pub const STACK_BYTES: usize = 64 << 20;
 
 pub use commands::COMMANDS;
 pub use function_commands::COMMANDS as FUNCTION_COMMANDS;

@@ -11,7 +11,7 @@ local error, next, pairs, pcall, rawget, rawset, select, setmetatable, tostring,
 local collectgarbage, getmetatable = collectgarbage, getmetatable
 local getinfo = debug.getinfo
 local find, gsub, sub = string.find, string.gsub, string.sub
-local raised = host.raised
+local raised, killed = host.raised, host.killed
 
 local shown = {}        -- what scripts see -> what it stands for
 
@@ -66,17 +66,19 @@ globals.collectgarbage = function(what, ...)
     return 0
 end
 
--- Scripts see what was raised by the host as text.
+-- `pcall` gives an error reply as its text; all else that catches errors gives the table.
 local function text_of(err)
     err = raised(err)
-    if type(err) == 'table' and type(err.err) == 'string' then
-        return err.err
+    local text = type(err) == 'table' and err.err
+    if type(text) == 'string' or type(text) == 'number' then
+        return text
     end
     return err
 end
 
 local function caught(ok, ...)
     if not ok then
+        killed()
         return false, text_of((...))
     end
     return true, ...
@@ -86,10 +88,22 @@ globals.pcall = function(...)
     return caught(pcall(...))
 end
 
+local function passed(ok, ...)
+    if not ok then
+        killed()
+        return false, raised((...))
+    end
+    return true, ...
+end
+
+-- The hook does not run in a handler of what it has raised itself: a handler of the script's own might never end then.
 globals.xpcall = function(f, on_error)
-    return xpcall(f, function(err)
-        return on_error(text_of(err))
-    end)
+    return passed(xpcall(f, function(err)
+        if killed(true) then
+            return err
+        end
+        return on_error(raised(err))
+    end))
 end
 
 globals.next = function(table_, key)
@@ -118,7 +132,11 @@ globals.setmetatable = function(table_, meta)
     return setmetatable(table_, meta)
 end
 
-globals.getmetatable = function(value)
+globals.getmetatable = function(...)
+    local value = ...
+    if select('#', ...) == 0 then
+        error("bad argument #1 to 'getmetatable' (value expected)", 2)
+    end
     if shown[value] then
         return shown.metatable
     end
@@ -165,9 +183,7 @@ redis.error_reply = function(...)
     if select('#', ...) ~= 1 or type(text) ~= 'string' then
         return { err = 'ERR wrong number or type of arguments' }
     end
-    if find(text, '^%-') then
-        return { err = trimmed(sub(text, 2)) }
-    end
+    text = gsub(text, '^%-', '')
     if not find(text, ' ', 1, true) then
         text = 'ERR ' .. text
     end
@@ -194,12 +210,19 @@ globals.server = globals.redis
 for _, name in pairs({ 'string', 'table', 'math' }) do
     globals[name] = view(real[name])
 end
-local resume = coroutine.resume
-globals.coroutine = view(setmetatable({
-    resume = function(...)
-        return caught(resume(...))
-    end,
-}, { __index = coroutine }))
+local resume, foreach = coroutine.resume, real.table.foreach
+local coroutines = {}
+for name, value in pairs(coroutine) do
+    coroutines[name] = value
+end
+coroutines.resume = function(...)
+    return passed(resume(...))
+end
+globals.coroutine = view(coroutines)
+-- Like `pairs`, it goes through what an empty table stands for.
+real.table.foreach = function(table_, ...)
+    return foreach(shown[table_] or table_, ...)
+end
 globals.os = view({ clock = host.clock })
 for name, functions in pairs(host.libraries) do
     globals[name] = view(functions)

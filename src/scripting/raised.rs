@@ -42,6 +42,11 @@ pub fn message(lua: &Lua, text: &str) -> mlua::Error {
     mlua::Error::external(Raised { text, is_reply: false })
 }
 
+/// As Lua itself says it.
+pub fn out_of_memory() -> mlua::Error {
+    mlua::Error::external(Raised { text: "not enough memory".to_owned(), is_reply: false })
+}
+
 fn find(error: &mlua::Error) -> Option<&Raised> {
     match error {
         mlua::Error::ExternalError(error) => error.downcast_ref(),

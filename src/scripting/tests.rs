@@ -170,9 +170,59 @@ fn first_lines_are_read_as_redis_reads_them() {
     let read = flags("#!lua flags=no-writes,allow-oom\nreturn 1").expect("it is right");
     assert!(read.declared && read.no_writes && read.allow_oom);
     assert!(!flags("return 1").expect("there is none").declared);
-    for wrong in ["#!lua", "#!perl\n", "#!lua flags=x\n", "#!lua what=x\n"] {
+    assert!(flags("#!lua flags=\n").is_ok() && flags("#!lua 'flags=no-writes'\n").is_ok());
+    let empty = ["#!lua flags=no-writes,\n", "#!lua flags=,no-writes\n", "#!lua flags=,\n"];
+    let others = ["#!lua", "#!perl\n", "#!lua flags=x\n", "#!lua what=x\n", "#!lua flags=\"no-writes\n"];
+    for wrong in empty.into_iter().chain(others) {
         assert!(flags(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn the_first_line_of_a_library_is_split_like_a_line_of_the_configuration() {
+    for right in
+        ["#!lua name=a\n", "#!lua name=\"a\"\n", "#!lua name='a'\n", "#!lua NAME=a\n", "#!\"lua\" name=a\n"]
+    {
+        assert_eq!(super::library::header(right.as_bytes()).expect("it is right").0, "a", "{right}");
+    }
+    for wrong in ["#!lua name=\"a\n", "#!lua name=\"a\"b\n"] {
+        let refused = super::library::header(wrong.as_bytes());
+        assert!(refused.is_err_and(|error| error.text() == "ERR Invalid library metadata"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_catches_errors_beside_pcall_gets_tables() {
+    let mut rig = Rig::new();
+    let handled = "return {xpcall(function() redis.call('nosuch') end, function(e) return type(e) end)}";
+    assert_eq!(eval(&mut rig, handled), "*2\r\n$-1\r\n$5\r\ntable\r\n");
+    let resumed = "return {coroutine.resume(coroutine.create(function() error({err='x'}) end))}";
+    assert_eq!(eval(&mut rig, resumed), "*2\r\n$-1\r\n-x\r\n");
+    let caught = "return {pcall(function() error({err=5}) end)}";
+    assert_eq!(eval(&mut rig, caught), "*2\r\n$-1\r\n:5\r\n");
+}
+
+#[test]
+fn small_things_of_scripts_are_as_with_redis() {
+    let mut rig = Rig::new();
+    for (script, expected) in [
+        ("return redis.error_reply('-')", "-ERR \r\n"),
+        ("return redis.error_reply('-X')", "-ERR X\r\n"),
+        ("return redis.error_reply('-X y')", "-X y\r\n"),
+        ("redis.log('1', 'y') redis.setresp(2.5) redis.set_repl(1.5) return 1", ":1\r\n"),
+        ("local n = 0 for _ in pairs(coroutine) do n = n + 1 end return n", ":6\r\n"),
+        ("local n = 0 table.foreach(bit, function() n = n + 1 end) return n > 0", ":1\r\n"),
+        (
+            "return {pcall(getmetatable)}",
+            "*2\r\n$-1\r\n$50\r\nbad argument #1 to 'getmetatable' (value expected)\r\n",
+        ),
+    ] {
+        assert_eq!(eval(&mut rig, script), expected, "{script}");
+    }
+    let none = "0".repeat(40);
+    let reply = rig.call(0, &[b"EVALSHA", none.as_bytes(), b"x"]).0;
+    assert!(reply.starts_with(b"-ERR value is not an integer"));
+    assert!(rig.call(0, &[b"EVALSHA", &none.as_bytes()[1..], b"x"]).0.starts_with(b"-NOSCRIPT"));
 }
 
 /// A killed script has written nothing; one that has written is not killed.
@@ -204,4 +254,88 @@ fn a_script_may_not_grow_the_data_when_memory_is_short() {
     assert!(eval(&mut rig, "return redis.call('set', 'k', 'w')").starts_with("-OOM "));
     assert_eq!(eval(&mut rig, "return redis.call('get', 'k')"), "$1\r\nv\r\n");
     assert_eq!(eval(&mut rig, "#!lua flags=allow-oom\nreturn redis.call('set', 'k', 'w')"), "+OK\r\n");
+}
+
+/// On a stack as a worker's: tests have smaller ones.
+fn on_a_workers_stack(test: impl FnOnce(&mut Rig) + Send) {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(super::STACK_BYTES);
+        let thread = thread.spawn_scoped(scope, || test(&mut Rig::new())).expect("a thread may start");
+        thread.join().expect("the test has passed");
+    });
+}
+
+/// CVE-2025-46817.
+#[test]
+fn unpack_gives_no_more_values_than_there_are_places() {
+    let mut rig = Rig::new();
+    for range in ["0,2147483647", "-2147483648,2147483647", "1,8001", "1,1e9"] {
+        let reply = eval(&mut rig, &format!("return select('#', unpack({{}},{range}))"));
+        assert!(reply.contains("too many results to unpack"), "{range}: {reply}");
+    }
+    assert_eq!(eval(&mut rig, "return {unpack({1,2,3}, 2)}"), "*2\r\n:2\r\n:3\r\n");
+    assert_eq!(eval(&mut rig, "return select('#', unpack({}, 1, 7000))"), ":7000\r\n");
+    assert_eq!(eval(&mut rig, "return select('#', unpack({}, 2147483647, 2147483647))"), ":1\r\n");
+}
+
+#[test]
+fn nothing_that_a_script_nests_outgrows_its_threads_stack() {
+    let nested = "local function deep(n, work)
+        if n == 0 then return work() end
+        local result
+        string.gsub('x', 'x', function() result = deep(n - 1, work) end)
+        return result
+    end
+    local function table_of(n) local t = {} for _ = 2, n do t = {a = t} end return t end
+    cjson.decode_max_depth(2147483647) cjson.encode_max_depth(2147483647) ";
+    on_a_workers_stack(|rig| {
+        for (work, expected) in [
+            ("cjson.decode(string.rep('[', 900) .. string.rep(']', 900))", "+ok"),
+            ("cjson.decode(string.rep('[', 6900) .. string.rep(']', 6900))", "+ok"),
+            ("cjson.decode(string.rep('[', 20000))", "too many nested data structures"),
+            ("cjson.encode(table_of(3400))", "+ok"),
+            ("cjson.encode(table_of(20000))", "excessive nesting"),
+            ("cmsgpack.unpack(string.rep('\\145', 500) .. '\\1')", "+ok"),
+            ("string.find(string.rep('a', 30000), string.rep('a?', 30000))", "+ok"),
+            ("string.find(string.rep('a', 64000), string.rep('a?', 64000))", "pattern too complex"),
+            ("(''):gsub(string.rep('a*', 64000), '')", "pattern too complex"),
+        ] {
+            let script = format!("{nested} return deep(90, function() {work} return {{ok = 'ok'}} end)");
+            let reply = eval(rig, &script);
+            assert!(reply.contains(expected), "{work}: {reply}");
+        }
+    });
+    interpreter::forget();
+}
+
+#[test]
+fn what_scripts_leave_is_collected_and_told() {
+    interpreter::forget();
+    let mut rig = Rig::new();
+    eval(&mut rig, "local t = {} for i = 1, 100000 do t[i] = 'text ' .. i end return #t");
+    let interpreter = interpreter::current().expect("a script has run");
+    assert!(interpreter.lua.used_memory() < 4 << 20, "{}", interpreter.lua.used_memory());
+    assert!(crate::memory_gauge::scripts() >= interpreter.lua.used_memory() as u64);
+}
+
+#[test]
+fn a_map_of_more_pairs_than_there_are_handles_is_packed() {
+    let mut rig = Rig::new();
+    let script = "local t = {} for i = 1, 9000 do t['k' .. i] = 'v' .. i end
+        local n = 0 for k, v in pairs(cmsgpack.unpack(cmsgpack.pack(t))) do n = n + 1 end return n";
+    assert_eq!(eval(&mut rig, script), ":9000\r\n");
+}
+
+#[test]
+fn results_and_texts_that_grow_out_of_small_tables_end() {
+    let mut rig = Rig::new();
+    let doubled = "local t = {string.rep('x', 1000)} for _ = 1, 27 do t = {t, t} end";
+    let reply = eval(&mut rig, &format!("{doubled} return t"));
+    let start = &reply[..100.min(reply.len())];
+    assert!(start.starts_with("-ERR the result of the script is longer"), "{start}");
+    for encode in ["cjson.encode(t)", "cjson.encode({string.rep('\\1', 2e8)})"] {
+        let reply = eval(&mut rig, &format!("{doubled} return {encode}"));
+        assert!(reply.contains("not enough memory"), "{encode}");
+    }
+    interpreter::forget();
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use mlua::{HookTriggers, Lua};
+use mlua::{HookTriggers, Lua, VmState};
 
 use crate::command::scripts::BusyFunction;
 use crate::keyspace::meanwhile;
@@ -27,8 +27,14 @@ fn killed() -> mlua::Error {
 pub fn call() -> bool {
     let calls = CALLS.get() + 1;
     CALLS.set(calls % CALLS_BETWEEN);
-    calls == CALLS_BETWEEN
-        && interpreter::current().is_some_and(|interpreter| step(&interpreter.lua).is_err())
+    let ends = calls == CALLS_BETWEEN
+        && interpreter::current().is_some_and(|interpreter| step(&interpreter.lua).is_err());
+    ends || is_killed()
+}
+
+/// The running script has been killed: nothing may catch that.
+pub fn is_killed() -> bool {
+    running::with(|running| running.killed_at.is_some()) == Some(true)
 }
 
 /// From time to time while a script runs: it is ended if somebody has killed it.
@@ -36,11 +42,23 @@ pub fn step(lua: &Lua) -> mlua::Result<()> {
     if library::is_late() {
         return Err(raised::reply(&library::TIMEOUT));
     }
+    if let Some(interpreter) = interpreter::current() {
+        interpreter.note_memory();
+    }
     if !is_to_end(lua) {
         return Ok(());
     }
-    // From here on at every instruction, so that nothing that catches errors keeps it running.
-    lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |_, _| Err(killed()))?;
+    end(lua)
+}
+
+/// From here on at every instruction, so that nothing that catches errors keeps it running. A hook belongs to a coroutine, so each that
+/// runs gets it in turn; others have to be served meanwhile.
+fn end(lua: &Lua) -> mlua::Result<()> {
+    meanwhile::work();
+    lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |lua, _| {
+        end(lua)?;
+        Ok(VmState::Continue)
+    })?;
     Err(killed())
 }
 

@@ -45,7 +45,7 @@ impl Connection {
     fn answer_aside(&mut self, transaction: &mut Transaction) {
         self.set_limits();
         while matches!(self.state, State::Ready) && !self.line.closing.get() {
-            self.limits.authenticated = self.session.authenticated;
+            self.limits.authenticated = self.session.is_authenticated(&self.worker.server.config);
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => self.execute_aside(transaction),
                 Ok(Parsed::Empty) => {}
@@ -66,10 +66,15 @@ impl Connection {
         let args = self.parser.args(&self.query);
         let outcome = execute(server, &mut self.session, transaction, args, &mut outbox.bytes);
         self.hold(&mut outbox, from, outcome.gate);
-        if !matches!(outcome.flow, Flow::Done) {
-            // Nothing has happened yet: it is asked again when the script has ended.
-            self.state = State::Parked(None);
-            self.line.wake();
+        drop(outbox);
+        match outcome.flow {
+            Flow::Done => self.executed += 1,
+            Flow::End => self.end_at_once(),
+            _ => {
+                // Nothing has happened yet: it is asked again when the script has ended.
+                self.state = State::Parked(None);
+                self.line.wake();
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::command::server::{Server, Store};
 use crate::error::StoreError;
 use crate::log::{Image, LogState, Lsn};
 use crate::snapshot::backup::{self, Backup, Options};
+use crate::snapshot::retained::Catalogs;
 
 /// Pause while the active segment is being sealed.
 const SEAL_POLL: Duration = Duration::from_millis(2);
@@ -56,7 +57,7 @@ fn ending() -> StoreError {
 
 /// Seals the log until a segment and a record end at the same place, at `through` or behind it. Only a long record that is just being
 /// written stands against that.
-fn image(server: &Server, store: &Store, through: Lsn) -> Result<Image, StoreError> {
+fn image(server: &Server, store: &Store, mut through: Lsn) -> Result<Image, StoreError> {
     loop {
         let goal = store.log.seal();
         while store.log.sealed_through() < goal {
@@ -76,7 +77,12 @@ fn image(server: &Server, store: &Store, through: Lsn) -> Result<Image, StoreErr
             }
         }
         if let Some(image) = store.log.image(through)? {
-            return Ok(image);
+            // A compaction may have gone further than was asked for, and the segments up to there are kept.
+            let snapshot = Catalogs::of(image.sections())?.current.through;
+            if snapshot <= image.end_lsn() {
+                return Ok(image);
+            }
+            through = snapshot;
         }
     }
 }

@@ -45,8 +45,8 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Compactor(JoinHandle<()>);
 
 impl Compactor {
-    /// Waits until the thread has noticed that the server ends.
-    pub fn join(self, clock: &dyn Clock) {
+    /// Waits until the thread has noticed that the server ends. False: it is still at work in the directory.
+    pub fn join(self, clock: &dyn Clock) -> bool {
         self.0.thread().unpark();
         let began = clock.monotonic();
         while !self.0.is_finished() {
@@ -54,13 +54,14 @@ impl Compactor {
                 tracing::warn!(
                     "compaction is not waited for any longer; the next start removes what it wrote"
                 );
-                return;
+                return false;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         if self.0.join().is_err() {
             tracing::error!("the thread of compaction ended by a panic");
         }
+        true
     }
 }
 
@@ -218,7 +219,7 @@ fn compact(server: &Server, store: &Store, everything: bool) -> Result<Lsn, Stor
         level: server.config.snapshot_compression_level() as i32,
         budget_bytes: server.config.compaction_budget() as usize,
         reserve_bytes: reserve_bytes(&server.config, store),
-        keep: retention::keep(&server.config),
+        keep: retention::keep(server),
     };
     let (mut rounds, mut bytes, mut merged_alone, mut left) = (0, 0, 0, 0);
     let began = server.clock.monotonic();
@@ -341,6 +342,9 @@ impl Pace {
     }
 }
 
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod retention_tests;
 #[cfg(test)]
 #[path = "compactor_tests.rs"]
 mod tests;

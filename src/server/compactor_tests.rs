@@ -1,6 +1,6 @@
 //! What the compactor does and when, on a simulated disk and clock. Its thread is not started: each test is the thread.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;
 use crate::clock::SimClock;
@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::disk::sim::{Fault, FaultRule, OpKind, SimDisk};
 use crate::engine::rig::Rig;
 use crate::log::LogOptions;
-use crate::snapshot::retained::Keep;
+use crate::snapshot::retained::{Keep, Window};
 
 fn rig(disk: &SimDisk) -> Rig {
     let clock = Arc::new(SimClock::at_ms(1_700_000_001_000));
@@ -107,6 +107,7 @@ fn after_a_restart_what_was_replayed_counts_as_changed() {
     drop(first);
     let disk = disk.kill();
     let mut second = rig(&disk);
+    assert_eq!(second.server.loading.snapshot_keys.load(Relaxed), 2);
     Schedule::new(&second.server, store(&second));
     assert_eq!(second.server.stats.dirty.get(), 0);
     assert_eq!(last_save(&mut second), ":1700000061\r\n", "the snapshot holds everything");
@@ -249,9 +250,13 @@ fn snapshot_files(disk: &SimDisk) -> Vec<String> {
 
 /// Everything so far is in the snapshot; how many files that took.
 fn save(rig: &Rig) -> u64 {
+    save_and_keep(rig, Keep::NOTHING)
+}
+
+fn save_and_keep(rig: &Rig, keep: Keep) -> u64 {
     seal_all(rig);
     let seed = Seed(store(rig).keyspace.seed());
-    let options = Options { seed, level: 1, budget_bytes: 1 << 20, reserve_bytes: 0, keep: Keep::NOTHING };
+    let options = Options { seed, level: 1, budget_bytes: 1 << 20, reserve_bytes: 0, keep };
     let disk = &*store(rig).disk;
     let round = compact::round(&store(rig).log, disk, &*rig.server.clock, &options, &mut |_| Ok(()));
     round.unwrap().map_or(0, |round| round.files)
@@ -404,4 +409,38 @@ fn a_log_that_has_filled_the_disk_gets_room_by_compaction() {
     rig.settle();
     assert_eq!(store(&rig).log.state(), LogState::Healthy);
     assert_eq!(rig.run("SET k 1"), "+OK\r\n");
+}
+
+#[test]
+fn a_backup_that_a_compaction_overtook_ends_where_its_snapshot_does() {
+    let disk = SimDisk::new(1);
+    let mut rig = rig(&disk);
+    rig.run("SET a 1");
+    seal_all(&rig);
+    // When BACKUP was called.
+    let lsn = store(&rig).log.append_lsn();
+    rig.run("SET b 1");
+    save_and_keep(&rig, Keep { window: Window::Bytes(1 << 30), ..Keep::NOTHING });
+    let (tell, outcome) = std::sync::mpsc::channel();
+    let done = Box::new(move |made: &crate::command::backups::Outcome| {
+        tell.send(made.as_ref().map(|made| made.lsn).map_err(Clone::clone)).unwrap();
+    });
+    rig.server.backups.ask(crate::command::backups::Job { path: "made".to_owned(), copy: false, lsn, done });
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !has_ended.load(Relaxed) {
+                store(&rig).log.step();
+            }
+        });
+        backup::run_all(&rig.server, store(&rig));
+        has_ended.store(true, Relaxed);
+    });
+    assert!(outcome.recv().unwrap().unwrap() > lsn);
+    let kept = Rig::open(
+        Arc::new(disk.within("made")),
+        rig.clock.clone(),
+        LogOptions { threads: false, ..LogOptions::default() },
+    );
+    assert_eq!(kept.unwrap().run("GET b"), "$1\r\n1\r\n");
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use crate::command::session::Session;
@@ -40,8 +41,8 @@ pub(super) enum State {
     Parked(Option<Pin<Box<Sleep>>>),
     /// A blocking command waits for a key.
     Blocked(Parked, Option<Pin<Box<Sleep>>>),
-    /// WAITAOF waits for a position.
-    Waiting(WaitDurable, Option<Pin<Box<Sleep>>>),
+    /// WAITAOF waits for a position. Through the receiver CLIENT UNBLOCK ends that: `true` as by an error.
+    Waiting(WaitDurable, Option<Pin<Box<Sleep>>>, oneshot::Receiver<bool>),
     /// SAVE waits for the snapshot.
     Saving(Waiting),
 }
@@ -63,6 +64,10 @@ pub struct Connection {
     blocked_bytes: usize,
     /// When a blocking command looks again whether something has come with time.
     look: Option<Pin<Box<Sleep>>>,
+    /// The client has closed its side: no more input comes.
+    is_half_closed: bool,
+    /// Requests executed.
+    pub(super) executed: u64,
 }
 
 /// Requests of one connection that are executed before others get their turn, unless it has waited for it: few pipelines are longer.
@@ -120,6 +125,8 @@ pub fn start(worker: &Rc<Worker>, socket: Accepted) {
         turn: TURN,
         blocked_bytes: 0,
         look: None,
+        is_half_closed: false,
+        executed: 0,
     };
     connection.line.note_memory(server);
     let connection = Rc::new(RefCell::new(connection));
@@ -168,6 +175,12 @@ impl Connection {
                 self.turn = LONG_TURN;
                 return Poll::Pending;
             }
+            if self.is_half_closed && !self.line.closing.get() {
+                if self.ends_half_closed() {
+                    continue;
+                }
+                return Poll::Pending;
+            }
             if !matches!(self.state, State::Ready) && self.query.len() >= READ_BUFFER {
                 // It has more to say than may be kept for later: TCP makes it wait.
                 return Poll::Pending;
@@ -188,10 +201,8 @@ impl Connection {
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(0)) if is_off(Safeguard::HalfClose) => return Poll::Ready(()),
-                Poll::Ready(Ok(0)) => {
-                    // What was asked is still answered: `printf PING | nc` closes its side first.
-                    self.close_when_sent();
-                }
+                // What was asked is still answered: `printf PING | nc` closes its side first.
+                Poll::Ready(Ok(0)) => self.is_half_closed = true,
                 Poll::Ready(Ok(count)) => {
                     self.line.client.input_total.fetch_add(count as u64, Relaxed);
                     self.worker.server.stats.net_input_bytes.add(count as u64);
@@ -231,13 +242,22 @@ impl Connection {
         self.line.is_overloaded(&self.worker.server)
     }
 
-    fn close_when_sent(&mut self) {
-        self.line.closing.set(true);
-        if matches!(self.state, State::Blocked(..)) {
-            // Nobody is there to take what it waits for.
-            self.line.end();
+    /// The client has said all that it will. False as long as something of that is to be done first, which will wake the task.
+    fn ends_half_closed(&mut self) -> bool {
+        match &self.state {
+            State::Ready if self.is_overloaded() => {
+                self.line.overloaded.set(true);
+                return false;
+            }
+            State::Ready => {}
+            // Most likely nobody is there any more to take what it waits for, which may never come.
+            State::Blocked(..) => self.line.end(),
+            State::Waiting(wait, ..) if wait.replicas > 0 => self.line.end(),
+            State::Parked(_) | State::Waiting(..) | State::Saving(_) => return false,
         }
+        self.line.closing.set(true);
         self.worker.due(&self.line, false);
+        true
     }
 
     #[inline]
@@ -322,7 +342,7 @@ impl Connection {
                 break;
             }
             self.turn = self.turn.saturating_sub(1);
-            self.limits.authenticated = self.session.authenticated;
+            self.limits.authenticated = self.session.is_authenticated(&self.worker.server.config);
             match self.parser.parse(&self.query, &self.limits) {
                 Ok(Parsed::Request) => {
                     if self.session.is_told() {
@@ -392,8 +412,8 @@ impl Connection {
             self.worker.wait_for_room(&self.line);
             return true;
         }
-        len > UNAUTHENTICATED_OUTPUT_MAX
-            && self.line.has_too_much(&self.worker.server, self.session.authenticated)
+        let is_known = || self.session.is_authenticated(&self.worker.server.config);
+        len > UNAUTHENTICATED_OUTPUT_MAX && self.line.has_too_much(&self.worker.server, is_known())
     }
 
     /// Executes the parsed request. True if something was appended to the log.
@@ -416,8 +436,10 @@ impl Connection {
         drop(outbox);
         self.turn = self.turn.saturating_sub(reply_len / TURN_REPLY_LEN);
         change_subscriptions(&self.worker, &self.line, &mut self.session);
+        self.executed += u64::from(!matches!(outcome.flow, Flow::Park));
         match outcome.flow {
             Flow::Done => {}
+            Flow::End => self.end_at_once(),
             Flow::Park => {
                 self.worker.park(cx.waker());
                 self.line.client.held_back.store(true, Relaxed);
@@ -428,9 +450,7 @@ impl Connection {
             }
             Flow::Blocked(parked) => {
                 let timer = parked.timeout_ms.map(|ms| self.timer(cx, Duration::from_millis(ms)));
-                server.clients.blocked.fetch_add(1, Relaxed);
-                server.stats.blocked_clients.add(1);
-                self.line.blocked.set(true);
+                self.note_blocked();
                 let keys = parked.waiter.waits.iter().map(|(key, _)| key);
                 let bytes = keys.map(|key| 2 * key.len() + WAITED_OVERHEAD).sum();
                 self.blocked_bytes = if is_off(Safeguard::BlockedBytes) { 0 } else { bytes };
@@ -442,7 +462,10 @@ impl Connection {
                 if let Some(store) = server.store.get() {
                     store.log.demand_sync(wait.lsn);
                 }
-                self.state = State::Waiting(wait, timer);
+                let (blocked, receiver) = blocking::without_keys();
+                *self.line.client.blocked.lock() = Some(blocked);
+                self.note_blocked();
+                self.state = State::Waiting(wait, timer, receiver);
             }
             Flow::WaitSnapshot(waiting) => {
                 self.line.blocked.set(true);
@@ -454,6 +477,28 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         appended
+    }
+
+    /// Nothing more of it is executed, and what it was to be sent is dropped with it.
+    pub(super) fn end_at_once(&self) {
+        self.line.closing.set(true);
+        self.line.end();
+    }
+
+    /// It waits in a blocking command.
+    fn note_blocked(&self) {
+        let server = &*self.worker.server;
+        server.clients.blocked.fetch_add(1, Relaxed);
+        server.stats.blocked_clients.add(1);
+        self.line.blocked.set(true);
+    }
+
+    /// It waits no more.
+    fn note_unblocked(&self) {
+        // The entry there knows the client: neither would ever be freed.
+        *self.line.client.blocked.lock() = None;
+        self.worker.server.clients.blocked.fetch_sub(1, Relaxed);
+        self.line.blocked.set(false);
     }
 
     fn timer(&self, _cx: &Context<'_>, duration: Duration) -> Pin<Box<Sleep>> {
@@ -475,9 +520,12 @@ impl Connection {
         if let LogState::Failed { reason } = log.state()
             && !is_off(Safeguard::LatchReads)
         {
-            // What it shows may be gone after a restart.
-            outbox.bytes.truncate(from);
-            Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
+            // What it shows may be gone after a restart. Where nothing is shown (CLIENT REPLY, a command that waits) an error would be
+            // taken for the reply to another request.
+            if outbox.bytes.len() > from {
+                outbox.bytes.truncate(from);
+                Reply::new(&mut outbox.bytes, self.session.proto).error(run::log_failed(&reason).text());
+            }
             return false;
         }
         if outbox.bytes.len() > from {
@@ -518,6 +566,7 @@ impl Connection {
         let session = &self.session;
         let now_ms = self.worker.transaction.borrow_mut().time.wall_ms(&*self.worker.server.clock);
         client.last_active_ms.store(now_ms, Relaxed);
+        client.commands.store(self.executed, Relaxed);
         client.db.store(session.db, Relaxed);
         client.resp.store(session.proto as u32, Relaxed);
         client.multi.store(session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64), Relaxed);
@@ -551,7 +600,7 @@ impl Connection {
                 }
             }
             State::Blocked(parked, timer) => self.poll_blocked(cx, parked, timer),
-            State::Waiting(wait, timer) => self.poll_waiting(cx, wait, timer),
+            State::Waiting(wait, timer, receiver) => self.poll_waiting(cx, wait, timer, receiver),
             State::Saving(waiting) => self.poll_saving(cx, waiting),
         }
     }
@@ -581,40 +630,58 @@ impl Connection {
 
     fn unblock(&mut self, cx: &mut Context<'_>, parked: &Parked, delivery: Delivery) {
         let server = &*self.worker.server;
-        *self.line.client.blocked.lock() = None;
+        self.note_unblocked();
         blocking::forget(server, &parked.waiter);
-        server.clients.blocked.fetch_sub(1, Relaxed);
-        self.line.blocked.set(false);
         self.blocked_bytes = 0;
         self.look = None;
         self.session.last_write = self.session.last_write.max(delivery.wrote);
         let mut outbox = self.line.outbox.borrow_mut();
         let from = outbox.bytes.len();
-        outbox.bytes.extend_from_slice(&delivery.reply);
+        if !parked.is_silent {
+            outbox.bytes.extend_from_slice(&delivery.reply);
+        }
         let appended = self.hold(&mut outbox, from, delivery.gate);
         drop(outbox);
         self.worker.due(&self.line, appended);
         self.process(cx);
     }
 
-    fn poll_waiting(&mut self, cx: &mut Context<'_>, wait: WaitDurable, mut timer: Option<Pin<Box<Sleep>>>) {
+    fn poll_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        wait: WaitDurable,
+        mut timer: Option<Pin<Box<Sleep>>>,
+        mut receiver: oneshot::Receiver<bool>,
+    ) {
         let Some(store) = self.worker.server.store.get() else { return };
         let durable = store.log.durable_lsn() >= wait.lsn;
-        let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        let unblocked = match Pin::new(&mut receiver).poll(cx) {
+            Poll::Ready(as_by_error) => as_by_error.ok(),
+            Poll::Pending => None,
+        };
+        let over = unblocked == Some(false)
+            || timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         let failure = match store.log.state() {
             LogState::Failed { reason } if !durable && !is_off(Safeguard::LatchWaitaof) => Some(reason),
             _ => None,
         };
-        if (durable && wait.replicas == 0) || over || failure.is_some() {
+        if (durable && wait.replicas == 0) || over || failure.is_some() || unblocked.is_some() {
+            self.note_unblocked();
             let mut outbox = self.line.outbox.borrow_mut();
+            let from = outbox.bytes.len();
             let mut reply = Reply::new(&mut outbox.bytes, self.session.proto);
             if let Some(reason) = failure {
                 // No sync will come: without a time-out this would wait for ever.
                 reply.error(run::log_failed(&reason).text());
+            } else if unblocked == Some(true) {
+                reply.error(blocking::UNBLOCKED);
             } else {
                 reply.array(2);
                 reply.integer(i64::from(durable));
                 reply.integer(0);
+            }
+            if wait.is_silent {
+                outbox.bytes.truncate(from);
             }
             drop(outbox);
             self.worker.due(&self.line, false);
@@ -622,7 +689,7 @@ impl Connection {
             return;
         }
         self.worker.park(cx.waker());
-        self.state = State::Waiting(wait, timer);
+        self.state = State::Waiting(wait, timer, receiver);
     }
 
     fn poll_saving(&mut self, cx: &mut Context<'_>, mut waiting: Waiting) {
@@ -658,13 +725,15 @@ impl Connection {
     /// Takes the connection out of everything that knows it, but for what it leaves.
     fn end(&mut self) -> Estate {
         let server = self.worker.server.clone();
-        if let State::Blocked(parked, _) = std::mem::replace(&mut self.state, State::Ready) {
-            // Claimed before: its reply is lost with the connection, as a reply on its way would be.
-            let _ = parked.waiter.claim();
-            blocking::forget(&server, &parked.waiter);
-            // The waiter knows the client: neither would ever be freed.
-            *self.line.client.blocked.lock() = None;
-            server.clients.blocked.fetch_sub(1, Relaxed);
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Blocked(parked, _) => {
+                // Claimed before: its reply is lost with the connection, as a reply on its way would be.
+                let _ = parked.waiter.claim();
+                blocking::forget(&server, &parked.waiter);
+                self.note_unblocked();
+            }
+            State::Waiting(..) => self.note_unblocked(),
+            State::Ready | State::Parked(_) | State::Saving(_) => {}
         }
         channels::forget_session(&server, &mut self.session);
         change_subscriptions(&self.worker, &self.line, &mut self.session);

@@ -54,6 +54,9 @@ pub struct Line {
     noted_bytes: Cell<usize>,
     /// Since when the output has been over its soft limit, in Unix milliseconds.
     over_soft_since_ms: Cell<Option<u64>>,
+    /// When it was last seen waiting for the server, in Unix milliseconds.
+    waited_ms: Cell<u64>,
+    /// In a command that waits: for a key, the log or a snapshot.
     pub blocked: Cell<bool>,
     /// CLIENT DURABILITY of its session.
     pub durability: Cell<Option<Policy>>,
@@ -78,6 +81,7 @@ impl Line {
             input_bytes: Cell::new(0),
             noted_bytes: Cell::new(usize::MAX),
             over_soft_since_ms: Cell::new(None),
+            waited_ms: Cell::new(0),
             blocked: Cell::new(false),
             durability: Cell::new(None),
         }
@@ -249,12 +253,29 @@ impl Line {
         held && !failed
     }
 
+    /// Its silence is the server's: a command waits for something, a pause or the log holds a request back, or the log a reply.
+    fn waits_for_us(&self, server: &Server) -> bool {
+        self.blocked.get() || self.client.held_back.load(Relaxed) || self.waits_for_log(server)
+    }
+
+    /// Nothing of its replies may leave yet. What merely is not read is the client's affair.
+    fn waits_for_log(&self, server: &Server) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        let store = server.store.get().filter(|_| outbox.is_held());
+        store.is_some_and(|store| outbox.ready(Published::of(&store.log)).is_empty())
+    }
+
     /// Time-outs and output limits, now and then.
     pub fn sweep(&self, server: &Server, now_ms: u64) {
-        let idle_ms = now_ms.saturating_sub(self.client.last_active_ms.load(Relaxed));
+        let active_ms = self.client.last_active_ms.load(Relaxed);
+        let idle_ms = now_ms.saturating_sub(active_ms);
+        if self.waits_for_us(server) {
+            self.waited_ms.set(now_ms);
+        }
         let timeout = server.config.timeout() as u64;
-        let is_idle = idle_ms > timeout * 1000 && !is_off(Safeguard::IdleTimeout);
-        if timeout > 0 && is_idle && !self.blocked.get() && !self.client.is_subscribed() {
+        let silent_ms = now_ms.saturating_sub(active_ms.max(self.waited_ms.get()));
+        let is_idle = silent_ms > timeout * 1000 && !is_off(Safeguard::IdleTimeout);
+        if timeout > 0 && is_idle && !self.client.is_subscribed() {
             self.end();
         }
         let limit = self.limit(server);

@@ -82,6 +82,36 @@ fn output_may_be_over_the_soft_limit_of_its_class_for_so_long_and_no_longer() {
     assert_eq!(closed(), 2);
 }
 
+#[test]
+fn who_waits_for_the_server_is_not_idle_and_who_does_not_read_is() {
+    let (mut rig, runtime) = (Rig::new(), runtime());
+    let (server, _entered) = (rig.server.clone(), runtime.enter());
+    server.config.set_at_start(Name::timeout, "3").expect("as in redis.conf");
+    rig.run("SET k v");
+    let log = &server.store.get().expect("the rig opened it").log;
+
+    let [silent, unread, blocked, paused, held] = [(); 5].map(|()| mute(0));
+    unread.gets(10);
+    blocked.line.blocked.set(true);
+    paused.line.client.held_back.store(true, Relaxed);
+    held.gets(10);
+    held.line.outbox.borrow_mut().gate(0, log.append_lsn(), Level::Durable);
+    let waiting = [&blocked, &paused, &held];
+    for now_ms in [0, 3000] {
+        assert!(waiting.iter().chain(&[&silent, &unread]).all(|mute| mute.lives(&server, now_ms)));
+    }
+    assert!(!silent.lives(&server, 3001) && !unread.lives(&server, 3001));
+    assert!([3001, 1_000_000].iter().all(|&now_ms| waiting.iter().all(|mute| mute.lives(&server, now_ms))));
+
+    blocked.line.blocked.set(false);
+    paused.line.client.held_back.store(false, Relaxed);
+    log.flush_tick(true);
+    rig.settle();
+    // Counted from where they were last seen waiting.
+    assert!(waiting.iter().all(|mute| mute.lives(&server, 1_003_000)));
+    assert!(waiting.iter().all(|mute| !mute.lives(&server, 1_003_001)));
+}
+
 /// Which messages a connection has been shown.
 struct Reader {
     mute: Mute,

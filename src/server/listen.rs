@@ -16,16 +16,16 @@ use tokio::task::AbortHandle;
 use crate::command::clients::Client;
 use crate::command::server::Server;
 use crate::config::Config;
-use crate::disk::plain;
 use crate::engine::rig::client_without_socket;
 use crate::mutation::{Safeguard, is_off};
 
 use super::stream::Accepted;
+use super::unix_socket::{self, SocketFile};
 
 /// The sockets that a server listens on at start.
 pub struct Listeners {
     pub tcp: Vec<OpenTcp>,
-    pub unix: Option<std::os::unix::net::UnixListener>,
+    pub unix: Option<(std::os::unix::net::UnixListener, SocketFile)>,
 }
 
 /// A TCP socket that listens, and the `bind` word and port that asked for it.
@@ -43,17 +43,24 @@ impl OpenTcp {
 
 /// Opens all that the configuration names. The error says which could not be opened.
 pub fn open(config: &Config) -> Result<Listeners, String> {
-    let tcp = open_tcp(config, &|_, _| false)?;
-    let path = config.unixsocket();
-    let unix = if path.is_empty() { None } else { Some(bind_unix(config, &path)?) };
+    let mut passed_over = Vec::new();
+    let tcp = open_tcp(config, &|_, _| false, &mut passed_over)?;
+    let unix = unix_socket::open(config)?;
     if tcp.is_empty() && unix.is_none() {
-        return Err("nothing to listen on: set --port or --unixsocket".into());
+        return Err(match passed_over.is_empty() {
+            true => "nothing to listen on: set --port or --unixsocket".to_owned(),
+            false => format!("nothing to listen on. {}", passed_over.join(" ")),
+        });
     }
     Ok(Listeners { tcp, unix })
 }
 
-/// Opens what `bind` and `port` ask for, except what is open already.
-fn open_tcp(config: &Config, is_open: &dyn Fn(&str, u16) -> bool) -> Result<Vec<OpenTcp>, String> {
+/// Opens what `bind` and `port` ask for, except what is open already. Into `passed_over` goes why it does without an address.
+fn open_tcp(
+    config: &Config,
+    is_open: &dyn Fn(&str, u16) -> bool,
+    passed_over: &mut Vec<String>,
+) -> Result<Vec<OpenTcp>, String> {
     let mut tcp = Vec::new();
     for (name, port, optional) in wanted(config) {
         if is_open(&name, port) {
@@ -61,15 +68,29 @@ fn open_tcp(config: &Config, is_open: &dyn Fn(&str, u16) -> bool) -> Result<Vec<
         }
         match bind(&name, port, config.tcp_backlog() as i32) {
             Ok(listener) => tcp.push(OpenTcp { name, port, listener }),
-            Err(error) if optional => tracing::debug!("not listening on {name}:{port}: {error}"),
-            Err(error) => {
-                return Err(format!(
-                    "can't listen on {name}:{port}: {error}. Stop what listens there, or choose another --port."
-                ));
+            Err(error) if optional => {
+                tracing::debug!("not listening on {name}:{port}: {error}");
+                passed_over.push(refusal(&name, port, &error));
             }
+            Err(error) => return Err(refusal(&name, port, &error)),
         }
     }
     Ok(tcp)
+}
+
+/// What happened, and the next step.
+fn refusal(name: &str, port: u16, error: &io::Error) -> String {
+    let next = match error.kind() {
+        io::ErrorKind::AddrInUse => "Stop what listens there, or choose another --port.",
+        io::ErrorKind::AddrNotAvailable => {
+            "No interface of this machine has that address: correct --bind, or bring the interface up first."
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Choose a --port of 1024 or more, or give the process the capability CAP_NET_BIND_SERVICE."
+        }
+        _ => "Correct --bind: it takes addresses of this machine, and names that lead to one.",
+    };
+    format!("can't listen on {name}:{port}: {error}. {next}")
 }
 
 /// Name, port, and whether the server does without it.
@@ -102,21 +123,6 @@ fn bind(name: &str, port: u16, backlog: i32) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
-fn bind_unix(config: &Config, path: &str) -> Result<std::os::unix::net::UnixListener, String> {
-    let describe = |error: io::Error| {
-        format!("can't listen on unix socket {path}: {error}. Choose another --unixsocket.")
-    };
-    // A socket that a killed server left behind; the directory lock keeps a living one from being robbed of its data.
-    plain::remove(path).map_err(describe)?;
-    let listener = std::os::unix::net::UnixListener::bind(path).map_err(describe)?;
-    listener.set_nonblocking(true).map_err(describe)?;
-    let mode = config.unixsocketperm();
-    if mode != 0 {
-        plain::set_mode(path, mode).map_err(describe)?;
-    }
-    Ok(listener)
-}
-
 /// The TCP sockets that are listened on now: they follow CONFIG SET of `port` and `bind`.
 pub struct Listening {
     distributor: Arc<Distributor>,
@@ -135,7 +141,7 @@ impl Listening {
     /// Listens where the configuration says now, and nowhere else. On an error nothing has changed.
     pub fn follow(&self, config: &Config) -> Result<(), String> {
         let is_open = |name: &str, port| self.open.lock().iter().any(|(open, _)| open.is(name, port));
-        let fresh = open_tcp(config, &is_open)?;
+        let fresh = open_tcp(config, &is_open, &mut Vec::new())?;
         let wanted = wanted(config);
         self.open.lock().retain(|(open, accepting)| {
             let keep = wanted.iter().any(|(name, port, _)| open.is(name, *port));
@@ -288,4 +294,43 @@ pub fn describe(
         }
     }
     client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Name;
+
+    fn refused(bind: &str, port: u16) -> String {
+        let config = Config::new();
+        config.set_at_start(Name::bind, bind).unwrap();
+        config.set_at_start(Name::port, &port.to_string()).unwrap();
+        match open(&config) {
+            Ok(_) => panic!("{bind}:{port} can be listened on"),
+            Err(text) => text,
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_about_its_reason() {
+        let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let text = refused("127.0.0.1", port);
+        assert!(
+            text.contains(&format!("127.0.0.1:{port}")) && text.contains("Stop what listens there"),
+            "{text}"
+        );
+        // Set aside for documentation (RFC 5737): no machine has it.
+        let text = refused("192.0.2.1", 7000);
+        assert!(text.contains("correct --bind") && !text.contains("Stop what"), "{text}");
+        let text = refused("no.such.name.invalid", 7000);
+        assert!(text.contains("Correct --bind") && !text.contains("Stop what"), "{text}");
+    }
+
+    #[test]
+    fn who_can_do_without_every_address_is_told_why_there_is_none() {
+        let text = refused("-192.0.2.1", 7000);
+        assert!(text.starts_with("nothing to listen on. can't listen on 192.0.2.1:7000: "), "{text}");
+        assert!(refused("127.0.0.1", 0).contains("set --port or --unixsocket"));
+    }
 }

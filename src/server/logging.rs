@@ -1,7 +1,7 @@
 //! The server's own log: `loglevel` and `logfile`, by tracing.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
@@ -11,7 +11,7 @@ use tracing_subscriber::reload;
 
 use crate::clock::{Clock, OsClock};
 use crate::config::LogLevel;
-use crate::disk::plain;
+use crate::disk::appender::Appender;
 
 /// UTC, to the millisecond.
 struct Utc;
@@ -53,22 +53,29 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// Changes the level later.
 pub type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
+/// What can be done with the log later.
+pub struct Logging {
+    pub set_level: SetLevel,
+    /// `None`: it is standard output.
+    pub file: Option<Arc<Appender>>,
+}
+
 /// Starts logging to `logfile`, or to standard output if it is empty.
-pub fn start(level: LogLevel, logfile: &str) -> io::Result<SetLevel> {
+pub fn start(level: LogLevel, logfile: &str) -> io::Result<Logging> {
     let (limit, handle) = reload::Layer::new(filter(level));
     let layer = tracing_subscriber::fmt::layer().with_timer(Utc).with_target(false);
     let registry = tracing_subscriber::registry().with(limit);
-    if logfile.is_empty() {
-        registry.with(layer.with_ansi(false)).init();
-    } else {
-        let file = plain::append(logfile)?;
-        registry.with(layer.with_ansi(false).with_writer(Mutex::new(file))).init();
+    let file = if logfile.is_empty() { None } else { Some(Arc::new(Appender::open(logfile)?)) };
+    match file.clone() {
+        None => registry.with(layer.with_ansi(false)).init(),
+        Some(file) => registry.with(layer.with_ansi(false).with_writer(file)).init(),
     }
-    Ok(Box::new(move |level| {
+    let set_level: SetLevel = Box::new(move |level| {
         if let Err(error) = handle.modify(|limit| *limit = filter(level)) {
             tracing::error!("loglevel was not changed: {error}");
         }
-    }))
+    });
+    Ok(Logging { set_level, file })
 }
 
 #[cfg(test)]

@@ -11,13 +11,19 @@ use crate::snapshot::retained::{Keep, Window};
 /// A window moves on with the time, whether or not anything is written.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
-pub fn keep(config: &Config) -> Keep {
+/// What the settings ask for.
+fn settings(config: &Config) -> Keep {
     let window = match config.log_retain() {
         LogRetain::Nothing => Window::Nothing,
         LogRetain::Seconds(seconds) => Window::Us(seconds.saturating_mul(1_000_000)),
         LogRetain::Bytes(bytes) => Window::Bytes(bytes),
     };
-    Keep { snapshots: config.snapshot_retain() as usize, window, replaced: true }
+    Keep { snapshots: config.snapshot_retain() as usize, window, ..Keep::NOTHING }
+}
+
+/// What they ask for now: nothing is too old while the clock is in doubt.
+pub fn keep(server: &Server) -> Keep {
+    Keep { now_us_max: server.time.for_ages_us(&*server.clock).unwrap_or(0), ..settings(&server.config) }
 }
 
 /// Gives up what retention no longer keeps: now and then, and soon after the settings changed.
@@ -28,11 +34,11 @@ pub struct Trimmer {
 
 impl Trimmer {
     pub fn new(config: &Config) -> Self {
-        Self { settings: keep(config), next: Duration::ZERO }
+        Self { settings: settings(config), next: Duration::ZERO }
     }
 
     pub fn look(&mut self, server: &Server, store: &Store) {
-        let (settings, now) = (keep(&server.config), server.clock.monotonic());
+        let (settings, now) = (settings(&server.config), server.clock.monotonic());
         // Where the disk is full, this is a way to make room.
         let has_failed = matches!(store.log.state(), LogState::Failed { .. });
         if has_failed || (settings == self.settings && now < self.next) {
@@ -40,7 +46,7 @@ impl Trimmer {
         }
         self.settings = settings;
         self.next = now + TRIM_EVERY;
-        match trim(server, store, &settings) {
+        match trim(server, store) {
             Ok(Some(segments)) => {
                 tracing::info!(segments, "older snapshots or parts of the log are no longer kept")
             }
@@ -50,8 +56,8 @@ impl Trimmer {
     }
 }
 
-fn trim(server: &Server, store: &Store, settings: &Keep) -> Result<Option<u64>, crate::error::StoreError> {
-    let trimmed = compact::trim(&store.log, &*store.disk, &*server.clock, settings)?;
+fn trim(server: &Server, store: &Store) -> Result<Option<u64>, crate::error::StoreError> {
+    let trimmed = compact::trim(&store.log, &*store.disk, &*server.clock, &keep(server))?;
     if trimmed.is_some() {
         server.snapshots.note_catalogs(&compact::catalogs(&store.log)?, store.log.first_lsn());
     }

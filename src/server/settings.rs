@@ -1,6 +1,6 @@
 //! From the command line to a configuration: the file, what it includes, the options.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use crate::config::Loader;
 use crate::config::conf::{self, CommandLine};
@@ -15,6 +15,7 @@ Usage: duramen [redis.conf] [--directive value ...]
        duramen check | inspect | dump | repair DIR ...     look at a stopped data directory; see duramen check --help
        duramen restore --from DIR --into DIR ...           a data directory as of an earlier moment
        duramen backup DIR | check --live                   back up, or check, a running server; see duramen backup --help
+       duramen torture ...                                 try this machine and its disk; see duramen torture --help
        duramen --version | --help
 
 Every directive of redis.conf may stand on the command line, after the file:
@@ -37,6 +38,8 @@ pub struct Settings {
     pub config: Config,
     /// Absolute path of the configuration file.
     pub file: Option<String>,
+    /// Some of it was read from standard input.
+    pub from_stdin: bool,
     /// To be logged once there is a log.
     pub warnings: Vec<String>,
 }
@@ -50,29 +53,38 @@ pub fn load(args: &[String]) -> Result<Settings, String> {
     let mut loader = Loader::new(&config, &mut include);
     let mut file = None;
     if let Some(path) = conf_file {
-        let text = plain::read_text(&path).map_err(|e| {
+        let text = plain::read(&path).map_err(|e| {
             format!("Can't open the configuration file '{path}': {e}. Give a readable file, or none.")
         })?;
         loader.file(&text).map_err(|e| e.to_string())?;
         file = Some(plain::absolute(&path));
     }
     if conf_from_stdin {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|e| format!("Can't read standard input: {e}"))?;
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).map_err(|e| format!("Can't read standard input: {e}"))?;
         loader.file(&text).map_err(|e| e.to_string())?;
     }
     loader.options(&options).map_err(|e| e.to_string())?;
     let warnings = loader.finish();
     let dir = plain::absolute(&config.dir());
     config.set_at_start(Name::dir, &dir).map_err(|e| format!("dir '{dir}': {e}"))?;
-    Ok(Settings { config, file, warnings })
+    Ok(Settings { config, file, from_stdin: conf_from_stdin, warnings })
 }
 
-/// The files that an `include` line names, with their texts.
-pub fn include(pattern: &str) -> Result<Vec<(String, String)>, String> {
+/// The files that an `include` line names, with their contents.
+fn include(pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     plain::glob(pattern)
-        .and_then(|paths| {
-            paths.into_iter().map(|path| Ok((path.clone(), plain::read_text(&path)?))).collect()
-        })
+        .and_then(|paths| paths.into_iter().map(|path| Ok((path.clone(), plain::read(&path)?))).collect())
         .map_err(|e| format!("can't include '{pattern}': {e}"))
+}
+
+/// CONFIG REWRITE of the file at `path`. One that was removed meanwhile is made anew; one that can't be read is left alone.
+pub fn rewrite(path: &str, config: &Config) -> Result<(), String> {
+    let existing = match plain::read(path) {
+        Ok(existing) => existing,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(format!("{path}: {error}")),
+    };
+    let text = crate::config::rewrite(&existing, config, &mut include).map_err(|e| e.to_string())?;
+    plain::replace_text(path, text).map_err(|e| format!("{path}: {e}"))
 }

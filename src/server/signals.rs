@@ -1,22 +1,49 @@
 //! SIGTERM and SIGINT ask for an orderly end, as `shutdown-on-sigterm` and `shutdown-on-sigint` say; a second one, once it has
-//! begun, does not wait for it.
+//! begun, does not wait for it. SIGHUP opens the log file anew, and never ends the server.
+//!
+//! They have a thread of their own, which is there for as long as the process: whoever ends the server may have to wait for a disk.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::server::{Server, ShutdownRequest};
 use crate::config::ShutdownFlags;
+use crate::disk::appender::Appender;
 
-/// Waits for signals for as long as the server runs.
-pub async fn watch(server: Arc<Server>) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// From here on signals are caught. `log_file` is what SIGHUP opens anew.
+pub fn start(server: Arc<Server>, log_file: Option<Arc<Appender>>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let caught = {
+        let _inside = runtime.enter();
+        Caught {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        }
+    };
+    let work = move || runtime.block_on(watch(server, caught, log_file));
+    std::thread::Builder::new().name("signals".to_owned()).spawn(work)?;
+    Ok(())
+}
+
+struct Caught {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+async fn watch(server: Arc<Server>, mut caught: Caught, log_file: Option<Arc<Appender>>) {
     loop {
         let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = caught.terminate.recv() => "SIGTERM",
+            _ = caught.interrupt.recv() => "SIGINT",
+            _ = caught.hangup.recv() => {
+                reopen(log_file.as_deref());
+                continue;
+            }
         };
         if server.shutting_down.load(Relaxed) {
             tracing::warn!("{name} again: leaving at once; what is acknowledged is in the log");
@@ -33,6 +60,18 @@ pub async fn watch(server: Arc<Server>) -> std::io::Result<()> {
         } else {
             end(&server, flags);
         }
+    }
+}
+
+/// As logrotate and its like expect it of SIGHUP.
+fn reopen(log_file: Option<&Appender>) {
+    match log_file.map(Appender::reopen) {
+        None => tracing::info!("SIGHUP: the log is standard output, so there is nothing to open anew"),
+        Some(Ok(())) => tracing::info!("SIGHUP: the log file was opened anew"),
+        Some(Err(error)) => tracing::warn!(
+            "SIGHUP: the log file can't be opened anew: {error}; the old one stays in use. Let the user that runs the server write in \
+             its folder."
+        ),
     }
 }
 

@@ -14,14 +14,13 @@ use crate::command::memory;
 use crate::command::server::Server;
 use crate::command::session::Session;
 use crate::config::{AppendFsync, Config, LogIo as LogIoChoice, Name};
-use crate::disk::plain;
-use crate::disk::{LogIo, OsDisk};
+use crate::disk::{Lock, LogIo, OsDisk};
 use crate::engine::evict::{self, Room};
 use crate::engine::expiry::Expiry;
 use crate::engine::rig::client_without_socket;
 use crate::error::StoreError;
 use crate::headroom::Headroom;
-use crate::log::{LogOptions, Policy};
+use crate::log::{Log, LogOptions, Policy};
 use crate::process;
 use crate::recovery;
 
@@ -30,9 +29,12 @@ use crate::command::channels::Ring;
 use super::bell::Bell;
 use super::compactor::{self, Compactor, Schedule};
 use super::listen::{self, Distributor, Listening};
+use super::logging::{self, Logging};
+use super::pid_file::PidFile;
 use super::settings::{self, Settings};
+use super::supervisor::{self, Supervisor};
 use super::worker;
-use super::{logging, signals};
+use super::{left_by_redis, signals};
 
 /// Runs the server until it is asked to end. Returns the process' exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -54,11 +56,15 @@ pub fn run(args: &[String]) -> i32 {
             return 1;
         }
     };
+    let logs_to_a_file = !settings.config.logfile().is_empty();
     match serve(settings) {
         Ok(End::Stop) => 0,
         Ok(End::Restart) => restart(args),
         Err(error) => {
-            tracing::error!("{error}");
+            // Where the log is the terminal, or the same journal, once is enough.
+            if logs_to_a_file {
+                tracing::error!("{error}");
+            }
             eprintln!("duramen: {error}");
             1
         }
@@ -75,9 +81,15 @@ pub fn policy(choice: AppendFsync) -> Policy {
 }
 
 fn serve(settings: Settings) -> Result<End, String> {
-    let Settings { config, file, warnings } = settings;
-    let set_level = logging::start(config.loglevel(), &config.logfile())
-        .map_err(|e| format!("can't write the log file '{}': {e}", config.logfile()))?;
+    let Settings { config, file, from_stdin, warnings } = settings;
+    let Logging { set_level, file: log_file } = logging::start(config.loglevel(), &config.logfile())
+        .map_err(|e| {
+            format!(
+                "can't write the log file '{}': {e}. Make its folder, and let the user that runs the server write there, or choose \
+                 another --logfile.",
+                config.logfile()
+            )
+        })?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -90,10 +102,16 @@ fn serve(settings: Settings) -> Result<End, String> {
     let mut server =
         Server::new(config.clone(), clock, registry).map_err(|e| format!("no random numbers: {e}"))?;
     server.config_file = file;
+    server.config_from_stdin = from_stdin;
     let server = Arc::new(server);
     let listening: Arc<Mutex<Option<Listening>>> = Arc::default();
     install_hooks(&server, set_level, listening.clone());
     crate::admin::config::apply_limits(&config);
+    let stop = Arc::new(Notify::new());
+    let notify = stop.clone();
+    // Nobody else sets it.
+    let _ = server.on_shutdown.set(Box::new(move || notify.notify_one()));
+    signals::start(server.clone(), log_file).map_err(|e| format!("can't catch signals: {e}"))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -101,44 +119,58 @@ fn serve(settings: Settings) -> Result<End, String> {
         "starting"
     );
 
+    let supervisor = Supervisor::of(&config);
     let disk = open_disk(&config)?;
+    // First of all: a second start on the directory of a server that runs must not touch that one's socket and pid file.
+    let lock = lock(&disk, &config.dir())?;
     let listeners = listen::open(&config)?;
     fit_maxclients(&config)?;
-    let pid_file = write_pid_file(&config)?;
-    let stop = Arc::new(Notify::new());
-    let notify = stop.clone();
-    // Nobody else sets it.
-    let _ = server.on_shutdown.set(Box::new(move || notify.notify_one()));
+    let pid_file = PidFile::write(&config)?;
+    let (unix_listener, socket_file) = listeners.unix.unzip();
 
     let (workers, bells, threads) = start_workers(&server)?;
+    // The connections end with it.
+    let distributor = Distributor::new(server.clone(), workers);
     let (mut compactor, mut housekeeper) = (None, None);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("no runtime for accepting connections: {e}"))?;
     let outcome = runtime.block_on(async {
-        let distributor = Distributor::new(server.clone(), workers);
         let accepting = Listening::start(distributor.clone(), listeners.tcp)
             .map_err(|e| format!("can't accept connections: {e}"))?;
         *listening.lock() = Some(accepting);
-        if let Some(listener) = listeners.unix {
+        if let Some(listener) = unix_listener {
             tracing::info!("listening on {}", config.unixsocket());
             tokio::spawn(distributor.clone().serve_unix(listener));
         }
-        tokio::spawn(signals::watch(server.clone()));
-        load(&server, disk, &bells, &stop, &mut compactor, &mut housekeeper).await
+        load(&server, Directory { disk, lock }, &supervisor, &bells, &stop, &mut compactor, &mut housekeeper)
+            .await
     });
-    // Ends the accepting tasks, and with them the workers' channels.
-    drop(runtime);
+    let wants_restart = server.shutdown.lock().is_some_and(|request| request.restart);
+    if outcome.is_ok() {
+        if wants_restart { supervisor.restarting() } else { supervisor.stopping() }
+    }
+    // While the name is this server's without doubt: another one may take it as soon as nobody listens.
+    drop(socket_file);
+    // Ends the accepting tasks, without waiting for a recovery that goes on. The connections stay: their end is how clients learn that
+    // the directory is free.
+    runtime.shutdown_background();
     listening.lock().take();
+    let end = if wants_restart { End::Restart } else { End::Stop };
+    if outcome.is_ok() && server.store.get().is_none() {
+        // The end was asked for during the load. Nothing was acknowledged since the start, and recovery may be left at any moment, as
+        // it may crash at any. So it is not waited for: the process ends, and with it recovery, the connections and the lock.
+        std::mem::forget(distributor);
+        tracing::info!("left while loading: nothing was acknowledged since the start; bye");
+        return Ok(end);
+    }
     // No script begins any more. One that has run for long is not waited for: nothing of it is in the log.
     while server.scripts.is_running() && !server.scripts.is_busy() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let is_busy = server.scripts.is_busy();
-    if let Some(compactor) = compactor.filter(|_| !is_busy) {
-        compactor.join(&*server.clock);
-    }
+    let compactor_is_done = compactor.is_none_or(|compactor| !is_busy && compactor.join(&*server.clock));
     if housekeeper.filter(|_| !is_busy).is_some_and(|thread| thread.join().is_err()) {
         tracing::error!("the thread of expiry ended by a panic");
     }
@@ -148,21 +180,21 @@ fn serve(settings: Settings) -> Result<End, String> {
         }
         _ => Ok(()),
     };
+    drop(pid_file);
+    if let Some(store) = server.store.get().filter(|_| outcome.is_ok() && synced.is_ok() && compactor_is_done)
+    {
+        store.log.let_go();
+    }
+    drop(distributor);
     for thread in threads.into_iter().filter(|_| !is_busy) {
         if thread.join().is_err() {
             tracing::error!("a worker ended by a panic");
         }
     }
-    for path in [pid_file, Some(config.unixsocket()).filter(|path| !path.is_empty())].into_iter().flatten() {
-        if let Err(error) = plain::remove(&path) {
-            tracing::warn!("{path} was not removed: {error}");
-        }
-    }
     outcome?;
     synced?;
     tracing::info!("everything is synced; bye");
-    let wants_restart = server.shutdown.lock().is_some_and(|request| request.restart);
-    Ok(if wants_restart { End::Restart } else { End::Stop })
+    Ok(end)
 }
 
 /// What follows an orderly end.
@@ -194,14 +226,19 @@ fn open_disk(config: &Config) -> Result<Arc<OsDisk>, String> {
         .map_err(|e| format!("can't use the data directory '{dir}': {e}. Choose another --dir."))
 }
 
-fn write_pid_file(config: &Config) -> Result<Option<String>, String> {
-    let path = config.pidfile();
-    if path.is_empty() {
-        return Ok(None);
-    }
-    plain::replace_text(&path, &format!("{}\n", std::process::id()))
-        .map_err(|e| format!("can't write the pid file '{path}': {e}"))?;
-    Ok(Some(path))
+/// A data directory that nobody else has.
+struct Directory {
+    disk: Arc<OsDisk>,
+    lock: Box<dyn Lock>,
+}
+
+fn lock(disk: &OsDisk, dir: &str) -> Result<Box<dyn Lock>, String> {
+    Log::lock(disk).map_err(|error| match error {
+        StoreError::Io { .. } => format!(
+            "can't use the data directory '{dir}': {error}. Let the user that runs the server write there, or choose another --dir."
+        ),
+        _ => format!("can't use the data directory '{dir}': {error}"),
+    })
 }
 
 /// Files that the server itself needs open, beside one for each client.
@@ -264,10 +301,12 @@ fn start_workers(server: &Arc<Server>) -> Result<Workers, String> {
     Ok((senders, bells, threads))
 }
 
-/// Recovers the store on a thread of its own, while clients are told that it is loading; then runs until the end is asked for.
+/// Recovers the store on a thread of its own, while clients are told that it is loading; then runs until the end is asked for. If it is
+/// asked for before, there is no store.
 async fn load(
     server: &Arc<Server>,
-    disk: Arc<OsDisk>,
+    directory: Directory,
+    supervisor: &Supervisor,
     bells: &[Arc<Bell>],
     stop: &Notify,
     compactor: &mut Option<Compactor>,
@@ -280,11 +319,23 @@ async fn load(
         policy: policy(server.config.appendfsync()),
         threads: true,
     };
-    let directory = disk.clone();
-    let recovered = tokio::task::spawn_blocking(move || recovery::open(&loader, directory, options)).await;
-    let store =
-        recovered.map_err(|e| format!("recovery ended early: {e}"))?.map_err(|e| explain(&e, &disk))?;
+    let Directory { disk, lock } = directory;
+    let mut recovering =
+        tokio::task::spawn_blocking(move || recovery::open_locked(&loader, disk, lock, options));
+    let mut beat = tokio::time::interval(supervisor::BEAT);
+    let recovered = loop {
+        tokio::select! {
+            recovered = &mut recovering => break recovered,
+            _ = beat.tick() => {
+                let loading = &server.loading;
+                supervisor.loading(loading.bytes_done.load(Relaxed), loading.bytes_total.load(Relaxed));
+            }
+            () = stop.notified() => return Ok(()),
+        }
+    };
+    let store = recovered.map_err(|e| format!("recovery ended early: {e}"))?.map_err(|e| e.to_string())?;
     report(&store);
+    left_by_redis::warn(&server.config, &store);
     let bells = bells.to_vec();
     store.log.subscribe(Box::new(move |moved| bells.iter().for_each(|bell| bell.ring_from_log(moved))));
     let schedule = Schedule::new(server, &store);
@@ -301,6 +352,7 @@ async fn load(
         .spawn(move || keep_house(&keeping, &ends))
         .map_err(|e| format!("can't start the thread of expiry: {e}"))?;
     *housekeeper = Some(thread);
+    supervisor.ready();
     stop.notified().await;
     over.notify_one();
     tracing::info!("shutting down: syncing the log");
@@ -410,15 +462,6 @@ fn report(store: &crate::command::server::Store) {
     }
 }
 
-fn explain(error: &StoreError, disk: &OsDisk) -> String {
-    match disk.lock_holder("LOCK") {
-        Some(pid) if matches!(error, StoreError::Refused(_)) && pid != std::process::id() => {
-            format!("{error} (last locked by process {pid})")
-        }
-        _ => error.to_string(),
-    }
-}
-
 const PORT_REFUSED: &str = "Unable to listen on this port. Check server logs.";
 const BIND_REFUSED: &str = "Failed to bind to specified addresses.";
 
@@ -458,11 +501,7 @@ fn install_hooks(
     let rewrite = move || {
         let server = weak.upgrade().ok_or("the server is ending")?;
         let path = server.config_file.clone().ok_or("The server is running without a config file")?;
-        // A file that was removed meanwhile is made anew.
-        let existing = plain::read_text(&path).unwrap_or_default();
-        let text = crate::config::rewrite(&existing, &server.config, &mut settings::include)
-            .map_err(|e| e.to_string())?;
-        plain::replace_text(&path, &text).map_err(|e| format!("{path}: {e}"))
+        settings::rewrite(&path, &server.config)
     };
     // Both are set here only.
     let _ = server.on_config.set(Box::new(on_config));

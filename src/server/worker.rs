@@ -515,7 +515,8 @@ pub fn spawn(
     accepted: mpsc::UnboundedReceiver<Accepted>,
     number: usize,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+    let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+    thread.stack_size(crate::scripting::STACK_BYTES).spawn(move || {
         bell.belongs_to_this_thread();
         headroom::this_thread_grows();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -13,7 +13,7 @@ use crate::keyspace::hash::KeyRef;
 use crate::keyspace::op::{LIBRARIES, Op, SpaceId};
 use crate::keyspace::stripe::stripe_of;
 use crate::keyspace::waiters::StripeSet;
-use crate::keyspace::{Held, Keyspace, ReplayError};
+use crate::keyspace::{Held, Keyspace};
 use crate::log::Seed;
 
 /// Loads what the catalog lists into an empty keyspace. Without `threads` it happens in the caller's. Returns the number of rows.
@@ -23,7 +23,6 @@ pub fn load(
     keyspace: &Keyspace,
     threads: usize,
 ) -> Result<u64, StoreError> {
-    let databases = keyspace.databases() as usize;
     keyspace.adopt_spaces(&catalog.spaces, catalog.next_space);
     let (next, failed, rows) = (AtomicU16::new(0), AtomicBool::new(false), AtomicU64::new(0));
     let work = || -> Result<(), StoreError> {
@@ -32,7 +31,7 @@ pub fn load(
             if range >= RANGES || failed.load(Relaxed) {
                 return Ok(());
             }
-            match load_range(disk, catalog, keyspace, databases, range) {
+            match load_range(disk, catalog, keyspace, range) {
                 Ok(count) => rows.fetch_add(count, Relaxed),
                 Err(error) => {
                     failed.store(true, Relaxed);
@@ -53,7 +52,6 @@ fn load_range(
     disk: &dyn Disk,
     catalog: &Catalog,
     keyspace: &Keyspace,
-    databases: usize,
     range: u16,
 ) -> Result<u64, StoreError> {
     let slots = slots_of(range);
@@ -67,12 +65,7 @@ fn load_range(
     }
     let stripes = stripe_of(*slots.start())..=stripe_of(*slots.end());
     let set = stripes.fold(StripeSet::default(), |set, stripe| set.with(StripeSet::one(stripe)));
-    let admit = |space| match catalog.spaces.iter().position(|&live| live == space) {
-        Some(db) if db >= databases => {
-            Err(StoreError::Refused(ReplayError::NoSuchDatabase(db as u32).to_string()))
-        }
-        found => Ok(found.is_some() || space == LIBRARIES),
-    };
+    let admit = |space| catalog.spaces.contains(&space) || space == LIBRARIES;
     load_files(&mut files, &admit, &mut keyspace.lock(set))?;
     Ok(count)
 }
@@ -83,7 +76,7 @@ fn load_range(
 /// Rows of one key need not be brought together for this: what an older file says of it comes before what a newer one says.
 pub fn load_files(
     files: &mut [SlotRows],
-    admit: &dyn Fn(SpaceId) -> Result<bool, StoreError>,
+    admit: &dyn Fn(SpaceId) -> bool,
     held: &mut Held<'_>,
 ) -> Result<(), StoreError> {
     let mut places = Vec::new();
@@ -94,7 +87,7 @@ pub fn load_files(
         places.sort();
         places.dedup();
         for alike in places.chunk_by(|a, b| a.0 == b.0) {
-            if space.admits(alike[0].0)? {
+            if space.admits(alike[0].0) {
                 held.make_room(alike[0].0, slot, alike.iter().map(|place| place.1));
             }
         }
@@ -116,13 +109,13 @@ fn load_slot(
 ) -> Result<(), StoreError> {
     let batch = file.gathered(slot);
     if batch.is_empty() {
-        return file.take_one(&mut |head, op, is_first| match space.admits(head.space)? {
+        return file.take_one(&mut |head, op, is_first| match space.admits(head.space) {
             true => apply(held, head.space, &head.place(), op, is_first),
             false => Ok(()),
         });
     }
     for (id, key, ops) in batch.rows() {
-        if !space.admits(id)? {
+        if !space.admits(id) {
             continue;
         }
         let mut is_first = true;
@@ -136,21 +129,21 @@ fn load_slot(
 
 /// Asks about a keyspace once for all its rows that follow each other.
 struct Admitted<'a> {
-    admit: &'a dyn Fn(SpaceId) -> Result<bool, StoreError>,
+    admit: &'a dyn Fn(SpaceId) -> bool,
     last: Option<(SpaceId, bool)>,
 }
 
 impl Admitted<'_> {
     #[inline]
-    fn admits(&mut self, space: SpaceId) -> Result<bool, StoreError> {
+    fn admits(&mut self, space: SpaceId) -> bool {
         if let Some((last, admits)) = self.last
             && last == space
         {
-            return Ok(admits);
+            return admits;
         }
-        let admits = (self.admit)(space)?;
+        let admits = (self.admit)(space);
         self.last = Some((space, admits));
-        Ok(admits)
+        admits
     }
 }
 

@@ -164,7 +164,7 @@ impl Files {
         }
         let keyspace = Keyspace::new(DATABASES, SEED);
         let mut held = keyspace.lock(StripeSet::ALL);
-        load_files(&mut rows, &|space| Ok(live.contains(&space)), &mut held).unwrap();
+        load_files(&mut rows, &|space| live.contains(&space), &mut held).unwrap();
         drop(held);
         state(&keyspace, live)
     }

@@ -43,16 +43,22 @@ pub struct Keep {
     pub window: Window,
     /// The snapshot that is replaced is one of a whole compaction: false in all rounds but a compaction's first.
     pub replaced: bool,
+    /// The window reaches back from the clock's time, and at most from this one, in microseconds: a clock that jumps ahead must not
+    /// have everything given up. At 0 nothing is too old.
+    pub now_us_max: u64,
 }
 
 impl Keep {
-    pub const NOTHING: Self = Self { snapshots: 0, window: Window::Nothing, replaced: true };
+    pub const NOTHING: Self =
+        Self { snapshots: 0, window: Window::Nothing, replaced: true, now_us_max: u64::MAX };
 
     /// Which sealed segments are in the window.
     fn log(&self, now_us: u64) -> Retention {
         match self.window {
             Window::Nothing => Retention::NONE,
-            Window::Us(us) => Retention { bytes: 0, since_us: now_us.saturating_sub(us) },
+            Window::Us(us) => {
+                Retention { bytes: 0, since_us: now_us.min(self.now_us_max).saturating_sub(us) }
+            }
             Window::Bytes(bytes) => Retention { bytes, since_us: u64::MAX },
         }
     }

@@ -182,7 +182,7 @@ fn a_range_that_does_not_fit_gets_deltas_without_end_and_is_merged_when_there_is
 fn what_older_snapshots_keep_is_not_written_twice_while_room_is_short() {
     let disk = SimDisk::new(1);
     let mut rig = full(&disk, "");
-    let keep = Keep { snapshots: 1, window: Window::Nothing, replaced: true };
+    let keep = Keep { snapshots: 1, window: Window::Nothing, ..Keep::NOTHING };
     set(&mut rig, (0..400).step_by(3), "", 1000, 2);
     seal(&rig);
     leave(&disk, 280_000);

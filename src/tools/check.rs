@@ -11,11 +11,11 @@ use crate::error::StoreError;
 use crate::log::RecoveryReport;
 use crate::log::survey::{self, Verdict};
 
-use super::damage::{self, Assessment};
 use super::json::Json;
 use super::kept;
 use super::load;
 use super::snapshot::Snapshot;
+use super::stake::Stake;
 use super::{CANNOT_TELL, DAMAGED, GOOD, WARNINGS};
 
 /// What was found.
@@ -33,7 +33,7 @@ pub struct Report {
 
 pub enum Outcome {
     Good(Box<RecoveryReport>),
-    Damaged { error: StoreError, extent: Box<Assessment> },
+    Damaged { error: StoreError, stake: Box<Stake> },
     CannotTell(String),
 }
 
@@ -63,8 +63,8 @@ pub fn check(disk: &dyn Disk, clock: &dyn Clock) -> Result<Report, StoreError> {
             Outcome::Good(report)
         }
         Verdict::Damaged(error) => {
-            let extent = damage::assess(disk, loaded.misfit, &mut |_| Ok(()))?;
-            Outcome::Damaged { error, extent: Box::new(extent) }
+            let stake = Stake::assess(disk, loaded.misfit)?;
+            Outcome::Damaged { error, stake: Box::new(stake) }
         }
         Verdict::CannotTell(error) => Outcome::CannotTell(error.to_string()),
     };
@@ -159,13 +159,9 @@ impl Report {
                 }
                 let _ = writeln!(text, "{}", self.snapshot.text());
             }
-            Outcome::Damaged { error, extent } => {
+            Outcome::Damaged { error, stake } => {
                 let _ = writeln!(text, "{error}");
-                text.push_str(&extent.text());
-                text.push_str(
-                    "Restore the damaged file from a backup. Without one, `duramen repair DIR --into COPY` makes a directory of \
-                     the good part.\n",
-                );
+                text.push_str(&stake.text());
             }
             Outcome::CannotTell(why) => _ = writeln!(text, "{why}"),
         }
@@ -202,9 +198,10 @@ impl Report {
         ];
         match &self.outcome {
             Outcome::Good(report) => fields.push(("log", log_json(report))),
-            Outcome::Damaged { error, extent } => {
+            Outcome::Damaged { error, stake } => {
                 fields.push(("error", error.to_string().into()));
-                fields.push(("damage", extent.json()));
+                fields.push(("damage", stake.extent.json()));
+                fields.push(("snapshot_damage", stake.snapshot_json()));
             }
             Outcome::CannotTell(why) => fields.push(("error", why.as_str().into())),
         }

@@ -40,6 +40,20 @@ impl Write for Stream {
     }
 }
 
+/// Host and port of `host:port`; a host that has colons may stand in brackets.
+pub fn parse(address: &str) -> Result<(&str, u16), StoreError> {
+    let parsed = address.rsplit_once(':').and_then(|(host, port)| {
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        Some((inner.unwrap_or(host), port.parse().ok()?))
+    });
+    parsed.filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
+        StoreError::Refused(format!(
+            "'{address}' is not the address of a server: give HOST:PORT, such as {}, or the path of a unix socket",
+            super::ADDRESS
+        ))
+    })
+}
+
 /// A running server.
 pub struct Server {
     client: Client<Stream>,
@@ -53,7 +67,7 @@ impl Server {
         let stream = if address.contains('/') {
             UnixStream::connect(address).map(Stream::Unix)
         } else {
-            TcpStream::connect(address).map(Stream::Tcp)
+            TcpStream::connect(parse(address)?).map(Stream::Tcp)
         };
         let stream = stream.map_err(StoreError::io(format!("connect to {address}")))?;
         let mut server = Self { client: Client::new(stream), address: address.to_owned() };
@@ -67,7 +81,16 @@ impl Server {
     /// One request and its reply; an error reply is an error.
     pub fn call(&mut self, args: &[&str]) -> Result<Value, StoreError> {
         match self.client.call(args).map_err(StoreError::io(format!("talk to {}", self.address)))? {
-            Value::Error(text) => Err(StoreError::Refused(format!("{} says: {text}", self.address))),
+            Value::Error(text) => {
+                let mut why = format!("{} says: {text}", self.address);
+                if let Some(command) = args.first().filter(|_| text.starts_with("ERR unknown command")) {
+                    why.push_str(&format!(
+                        ". This tool needs the command {command}: the server must be Duramen, and its configuration must not rename the \
+                         command or take it away (rename-command {command})"
+                    ));
+                }
+                Err(StoreError::Refused(why))
+            }
             value => Ok(value),
         }
     }
@@ -113,4 +136,22 @@ pub struct Made {
     pub bytes: u64,
     pub linked: u64,
     pub copied: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for (address, expected) in
+            [("127.0.0.1:6379", ("127.0.0.1", 6379)), ("[::1]:7", ("::1", 7)), ("::1:7", ("::1", 7))]
+        {
+            assert_eq!(parse(address).expect(address), expected);
+        }
+        for bad in ["", "127.0.0.1", "localhost", ":6379", "host:", "host:port", "host:65536"] {
+            let text = parse(bad).expect_err(bad).to_string();
+            assert!(text.contains("HOST:PORT"), "{text}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::types::string::value::StringOp;
 use super::json::Json;
 use super::output::Progress;
 use super::words::{self, Databases, Words, place};
-use super::{CANNOT_TELL, DAMAGED, GOOD, load, write_failed};
+use super::{CANNOT_TELL, DAMAGED, GOOD, key_commands, load, write_failed};
 
 /// What to show. All bounds are of records: a record is shown when it ends behind `from_lsn` and at most at `to_lsn`.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ impl Filter {
     }
 
     pub(super) fn wants_key(&self, key: &[u8]) -> bool {
-        self.key.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+        self.key.as_ref().is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, key))
     }
 
     pub(super) fn wants_db(&self, db: Option<u32>) -> bool {
@@ -225,7 +225,7 @@ pub fn keys(
             selected = db;
             writeln!(out, "SELECT {db}").map_err(write_failed)?;
         }
-        commands(entry, &mut |words| writeln!(out, "{}", words::line(&words)).map_err(write_failed))
+        key_commands::each(entry, &mut |words| writeln!(out, "{}", words::line(&words)).map_err(write_failed))
     })?;
     Ok((GOOD, loaded.fallback.map(|fallback| fallback.to_string())))
 }
@@ -237,7 +237,7 @@ fn library_json(name: &[u8], words: &Words) -> Json {
 
 fn key_json(db: u32, entry: &Entry) -> Json {
     let mut all = Vec::new();
-    let Ok(()) = commands::<std::convert::Infallible>(entry, &mut |words| {
+    let Ok(()) = key_commands::each::<std::convert::Infallible>(entry, &mut |words| {
         all.push(Json::list(words.iter().map(|word| Json::bytes(word))));
         Ok(())
     });
@@ -248,24 +248,4 @@ fn key_json(db: u32, entry: &Entry) -> Json {
         ("expire_at_ms", entry.expire_at().into()),
         ("commands", Json::List(all)),
     ])
-}
-
-/// The commands that make a key.
-fn commands<E>(entry: &Entry, emit: &mut dyn FnMut(Words) -> Result<(), E>) -> Result<(), E> {
-    let (key, expire_at) = (entry.key(), entry.expire_at());
-    let Some(value) = entry.as_value() else {
-        let value = entry.as_string().unwrap_or_default();
-        return emit(words::of_op(key, &Op::String(StringOp::Set { value, expire_at })));
-    };
-    let mut result = Ok(());
-    value.rebuild(&mut |op| {
-        if result.is_ok() {
-            result = emit(words::of_op(key, &op));
-        }
-    });
-    result?;
-    match expire_at {
-        Some(at) => emit(words::of_op(key, &Op::ExpireAt(at))),
-        None => Ok(()),
-    }
 }

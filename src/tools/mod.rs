@@ -8,8 +8,9 @@
 //! restore  the state as of a moment, as a store       new_directory  a store made of another's files
 //! kept     whether what retention keeps can be used        salvage  the state that a damaged snapshot still vouches for
 //! salvage_repair  that state as a store                     snapshot_files  snapshot files and their rows
-//! torture  brings servers down and counts the losses
+//! key_commands  what makes a key, for a server       torture  brings servers down and counts the losses
 //! backup   has a running server make a backup         live      check of a running server's memory
+//! stake    what a damaged directory stands to lose     made      folders that go again if nothing was put into them
 //! ```
 //!
 //! Only `repair` and `restore` write, and `repair` never changes what it reads from unless it is told `--in-place`. While a tool reads it holds the
@@ -24,10 +25,12 @@ pub mod dump;
 pub mod inspect;
 pub mod json;
 mod kept;
+mod key_commands;
 pub mod live;
 #[cfg(test)]
 mod live_tests;
 pub mod load;
+mod made;
 mod new_directory;
 mod output;
 pub mod repair;
@@ -36,6 +39,7 @@ pub mod salvage;
 mod salvage_repair;
 pub mod snapshot;
 pub mod snapshot_files;
+mod stake;
 #[cfg(test)]
 mod tests;
 pub mod torture;
@@ -47,8 +51,11 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
 use crate::clock::OsClock;
+use crate::config::edit_distance;
 use crate::disk::{Disk, Lock, LogIo, OsDisk, plain};
 use crate::error::StoreError;
+
+use made::Made;
 
 /// Exit codes. 0 is good for every tool.
 pub const GOOD: i32 = 0;
@@ -72,7 +79,9 @@ const NAMES: [&str; 7] = ["backup", "check", "inspect", "dump", "repair", "resto
 pub fn run(args: &[String]) -> Option<i32> {
     let first = args.first()?;
     if !NAMES.contains(&first.as_str()) {
-        return None;
+        let why = no_such_name(first)?;
+        eprintln!("duramen: {why}");
+        return Some(CANNOT_TELL);
     }
     let with_program = std::iter::once("duramen").chain(args.iter().map(String::as_str));
     let matches = match command().try_get_matches_from(with_program) {
@@ -106,6 +115,21 @@ pub fn run(args: &[String]) -> Option<i32> {
     })
 }
 
+/// What is wrong with a first word that is neither a tool nor anything that the server takes.
+fn no_such_name(word: &str) -> Option<String> {
+    let is_a_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !is_a_word || plain::exists(word) {
+        return None;
+    }
+    let near = NAMES.map(|name| (edit_distance(word.to_ascii_lowercase().as_bytes(), name.as_bytes()), name));
+    let near = near.into_iter().min().filter(|&(distance, _)| distance <= 2);
+    let hint = near.map_or(String::new(), |(_, name)| format!(" Did you mean '{name}'?"));
+    Some(format!(
+        "'{word}' is neither a tool nor a configuration file.{hint} The tools are {}; duramen --help says how the server is started",
+        NAMES.join(", ")
+    ))
+}
+
 pub(crate) fn write_failed(error: io::Error) -> StoreError {
     StoreError::io("write the output")(error)
 }
@@ -123,9 +147,12 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
     let disk =
         OsDisk::open_existing(dir.clone()).map_err(StoreError::io(format!("open {}", dir.display())))?;
     let in_place = name == "repair" && matches.get_flag("in-place");
+    let json = matches.get_flag("json");
+    if in_place && !repair::is_store(&disk) {
+        return Ok((repair::no_store(json, out)?, None));
+    }
     let _lock = if in_place { Some(lock(&disk)?) } else { lock_shared(&disk)? };
     let clock = OsClock::new();
-    let json = matches.get_flag("json");
     match name {
         "check" => {
             let report = check::check(&disk, &clock)?;
@@ -157,7 +184,9 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
                 (Some(&lsn), _) => restore::Moment::Lsn(lsn),
                 (None, time) => restore::Moment::Time(time.copied().unwrap_or(0)),
             };
-            let target = new_directory(&path(matches, "into").unwrap_or_default())?;
+            let into = path(matches, "into").unwrap_or_default();
+            let _made = Made::watch(&into);
+            let target = new_directory(&into)?;
             Ok((restore::restore(&disk, &clock, &target, moment, json, out)?, None))
         }
         _ => {
@@ -165,6 +194,7 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
             let Some(into) = path(matches, "into") else {
                 return Ok((repair::repair(&disk, &clock, &repair::Place::Here, salvage, json, out)?, None));
             };
+            let _made = Made::watch(&into);
             let target = new_directory(&into)?;
             let place = repair::Place::Into(&target);
             Ok((repair::repair(&disk, &clock, &place, salvage, json, out)?, None))
@@ -174,7 +204,8 @@ fn run_tool(name: &str, matches: &ArgMatches, out: &mut dyn Write) -> Done {
 
 fn backup(matches: &ArgMatches, out: &mut dyn Write) -> Done {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-    let address = text("unix").or(text("from")).unwrap_or(ADDRESS);
+    let socket = text("unix").map(plain::absolute);
+    let address = socket.as_deref().or(text("from")).unwrap_or(ADDRESS);
     let dir = plain::absolute(&path(matches, "DIR").unwrap_or_default().to_string_lossy());
     let mut server = connect::Server::connect(address, text("password"))?;
     let (copy, json) = (matches.get_flag("copy"), matches.get_flag("json"));
@@ -186,6 +217,7 @@ fn check_live(matches: &ArgMatches, out: &mut dyn Write) -> Done {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let mut server = connect::Server::connect(text("live").unwrap_or(ADDRESS), text("password"))?;
     let own = format!("check-live-{}", std::process::id());
+    let _made = path(matches, "scratch").map(|dir| Made::watch(&dir));
     let scratch = match path(matches, "scratch") {
         Some(dir) => format!("{}/{own}", plain::absolute(&dir.to_string_lossy())),
         None => format!("{}.{own}", server.data_dir()?),
@@ -280,16 +312,15 @@ fn command() -> Command {
             .long("into")
             .value_name("COPY_DIR")
             .value_parser(value_parser!(PathBuf))
-            .required_unless_present("in-place")
             .help("The new directory; DIR is not changed"),
     )
     .arg(
         Arg::new("in-place")
             .long("in-place")
             .action(ArgAction::SetTrue)
-            .conflicts_with("into")
             .help("Cut the log in DIR itself; what is changed or removed is put aside in DIR/damaged-<time>"),
     )
+    .group(ArgGroup::new("target").args(["into", "in-place"]).required(true))
     .arg(Arg::new("salvage").long("salvage").action(ArgAction::SetTrue).help(
         "Also where a snapshot is damaged and no older one leads to the same state: keeps every key that is certain, names the others",
     ));

@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::manifest::{self, COPIES, Manifest, SegmentEnd, SegmentEntry, TermStart};
 use crate::log::survey::{self, Verdict};
-use crate::log::{Seed, segment};
+use crate::log::{Recovered, Seed, segment};
 use crate::mutation::{Safeguard, unless_off};
 use crate::snapshot::retained::Catalogs;
 
@@ -54,8 +54,7 @@ pub fn repair(
             return Ok(NOTHING_TO_REPAIR);
         }
         Verdict::Empty => {
-            say(out, json, "there is no store here")?;
-            return Ok(CANNOT_TELL);
+            return no_store(json, out);
         }
         Verdict::CannotTell(error) => return Err(error),
         Verdict::Damaged(error) => error,
@@ -67,11 +66,8 @@ pub fn repair(
     }
     let listing = survey::list(disk)?;
     if let Some(manifest) = listing.manifest.clone() {
-        let choice = salvage::choose(disk, &manifest)?;
         let walked = survey::walk(disk, &listing, loaded.misfit, &mut |_| Ok(()))?;
-        let good_lsn = walked.good.map_or(walked.first_lsn, |good| good.lsn);
-        // Damage that is older than the snapshot costs nothing: the records behind that can still be had.
-        if choice.is_damaged() || good_lsn < choice.catalog.through {
+        if let Some(choice) = salvage::needed(disk, &manifest, &walked)? {
             let agreed = salvage || !choice.is_damaged();
             let work = salvage_repair::Work { disk, clock, place, listing, manifest, choice };
             return work.repair(&error, agreed, json, out);
@@ -105,6 +101,18 @@ pub fn repair(
     let repaired = judge_again(target, clock, &extent);
     report(&error, &extent, aside.as_deref(), &repaired, json, out)?;
     Ok(if repaired.is_ok() { GOOD } else { UNREPAIRED })
+}
+
+/// Whether there is one to repair. Where not, not even a lock is to be left behind.
+pub fn is_store(disk: &dyn Disk) -> bool {
+    let stop = &mut |_: Recovered<'_>| Err(StoreError::Refused("enough was read".to_owned()));
+    !matches!(survey::judge(disk, stop), Verdict::Empty)
+}
+
+/// Says so. Returns the exit code.
+pub fn no_store(json: bool, out: &mut dyn Write) -> Result<i32, StoreError> {
+    say(out, json, "there is no store here")?;
+    Ok(CANNOT_TELL)
 }
 
 fn say(out: &mut dyn Write, json: bool, text: &str) -> Result<(), StoreError> {
@@ -180,10 +188,15 @@ fn cut_manifest(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Resu
     Ok(manifest)
 }
 
+/// Whether the log alone, without any manifest, is not the whole store.
+pub(super) fn lacks_its_manifest(disk: &dyn Disk, extent: &Assessment) -> bool {
+    let begins = extent.listing.segments.first().and_then(|first| first.entry.first_lsn);
+    !Snapshot::find(disk, None).is_empty() && begins != Some(0)
+}
+
 /// From the headers of the segments, where no manifest is left.
 fn made_up(disk: &dyn Disk, clock: &dyn Clock, extent: &Assessment) -> Result<Manifest, StoreError> {
-    let begins = extent.listing.segments.first().and_then(|first| first.entry.first_lsn);
-    if !Snapshot::find(disk, None).is_empty() && begins != Some(0) {
+    if lacks_its_manifest(disk, extent) {
         return Err(StoreError::Refused(
             "without a manifest nothing says which snapshot files belong to the log, which databases their keys are in, and the seed \
              that orders them, and the log does not begin with the store's first record: put back MANIFEST-a or MANIFEST-b from a \

@@ -102,9 +102,27 @@ fn find(
         {
             break;
         }
+        if let Moment::Time(us) = moment {
+            reaches(us, &log, catalogs)?;
+        }
         return Ok(Part { catalog: catalog.clone(), log, passed_over });
     }
     Err(too_early(catalogs, first_lsn, &passed_over))
+}
+
+/// What ended before the moment may have had more: a backup, or a copy of a store that went on, looks the same.
+fn reaches(us: u64, log: &CutLog, catalogs: &Catalogs) -> Result<(), StoreError> {
+    // Where something later was met there is no end. A snapshot made later has all that was written up to then.
+    let last_us = catalogs.newest_first().map(|catalog| catalog.made_us).fold(log.wall_us, u64::max);
+    if log.end.is_none() || last_us >= us {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "nothing here is as late as {}: the log ends at LSN {}, and the last that is known was written {}. `--to-lsn {1}` takes all of it",
+        words::time(us),
+        log.lsn,
+        words::time(last_us)
+    )))
 }
 
 fn too_early(catalogs: &Catalogs, first_lsn: Lsn, passed_over: &[String]) -> StoreError {

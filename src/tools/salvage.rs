@@ -17,6 +17,7 @@ use crate::keyspace::waiters::StripeSet;
 use crate::keyspace::{DATABASES_MAX, Keyspace};
 use crate::log::Lsn;
 use crate::log::manifest::Manifest;
+use crate::log::survey::Walked;
 use crate::snapshot::catalog::{Catalog, RANGES, slots_of};
 use crate::snapshot::header::Kind;
 use crate::snapshot::merge::unfit;
@@ -74,6 +75,17 @@ pub fn choose(disk: &dyn Disk, manifest: &Manifest) -> Result<Choice, StoreError
     }
     // There is always a newest one.
     Ok(best.unwrap_or(Choice { catalog: catalogs.current, files: Vec::new() }))
+}
+
+/// The snapshot that a repair goes by where the good beginning of the log alone won't do.
+pub fn needed(disk: &dyn Disk, manifest: &Manifest, walked: &Walked) -> Result<Option<Choice>, StoreError> {
+    let choice = choose(disk, manifest)?;
+    let good_lsn = walked.good.map_or(walked.first_lsn, |good| good.lsn);
+    // Damage that is older than the snapshot costs nothing: the records behind that can still be had. And a log of which nothing
+    // is left has no segment whose end could be told: the snapshot goes into a directory with an empty one.
+    let is_all_lost = walked.good.is_none() && choice.catalog.through > 0;
+    let is_needed = choice.is_damaged() || good_lsn < choice.catalog.through || is_all_lost;
+    Ok(is_needed.then_some(choice))
 }
 
 /// Keyspace and key.

@@ -363,7 +363,7 @@ pub fn damage_json(damage: &Damage) -> Json {
     ])
 }
 
-fn file_text(file: &Salvaged) -> String {
+pub(super) fn file_text(file: &Salvaged) -> String {
     let path = header::path(file.info.sequence);
     let mut text: String =
         file.damages.iter().map(|damage| format!("{path}, {}\n", damage_text(damage))).collect();
@@ -371,7 +371,7 @@ fn file_text(file: &Salvaged) -> String {
     text
 }
 
-fn file_json(file: &Salvaged) -> Json {
+pub(super) fn file_json(file: &Salvaged) -> Json {
     Json::Object(vec![
         ("path", header::path(file.info.sequence).into()),
         ("rows", file.info.rows.into()),

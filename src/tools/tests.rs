@@ -171,7 +171,8 @@ fn agrees_and_repairs(disk: &SimDisk, whole: &[(u64, Vec<u8>)], what: &str) {
             let opened = start(disk).unwrap_or_else(|e| panic!("{what}: check says good, but {e}"));
             assert_eq!(opened.server.store.get().unwrap().recovery.records, found.records, "{what}");
         }
-        Outcome::Damaged { extent, .. } => {
+        Outcome::Damaged { stake, .. } => {
+            let extent = &stake.extent;
             assert!(start(&disk.kill()).is_err(), "{what}: check says damaged, and it opens");
             assert_eq!(code, GOOD, "{what}: {told}");
             let lost = told.lines().filter(|line| line.starts_with("lost: ")).count() as u64;
@@ -289,6 +290,72 @@ fn dumped_keys_are_commands_that_make_the_same_keys() {
     assert_eq!(described(&other), described(&start(&disk).unwrap()));
 }
 
+/// What the commands of a type alone make again, and what they don't: streams without entries, consumers, entries that are pending and gone.
+const COMMANDS_OF_ALL_TYPES: &[&str] = &[
+    "SET s v",
+    "SET number 12 PXAT 99999999999999",
+    "PFADD hyperloglog a b c",
+    "RPUSH list a b 3",
+    "HSET hash f v g w",
+    "HPEXPIREAT hash 9999999999999 FIELDS 1 f",
+    "SADD set a b 3",
+    "ZADD sorted 1 a -inf b 2.5 c",
+    "XADD plain 5-1 f v g w",
+    "XADD plain 7-0 f v",
+    "XDEL plain 5-1",
+    "XADD emptied 5-1 f v",
+    "XDEL emptied 5-1",
+    "PEXPIREAT emptied 99999999999999",
+    "XADD trimmed 5-1 f v",
+    "XTRIM trimmed MAXLEN 0",
+    "XGROUP CREATE unwritten g 0 MKSTREAM",
+    "XGROUP DESTROY unwritten g",
+    "XGROUP CREATE groups g 0-7 MKSTREAM ENTRIESREAD 3",
+    "XGROUP CREATE groups h $",
+    "SELECT 3",
+    "XADD jobs 1-1 n 1",
+    "XADD jobs 1-2 n 2",
+    "XADD jobs 1-3 n 3",
+    "XADD jobs 2-0 other \"two words\"",
+    "XGROUP CREATE jobs g 0",
+    "XGROUP CREATE jobs idle 1-2 ENTRIESREAD 2",
+    "XGROUP CREATECONSUMER jobs g never",
+    "XREADGROUP GROUP g alice COUNT 2 STREAMS jobs >",
+    "XREADGROUP GROUP g bob COUNT 1 STREAMS jobs >",
+    "XACK jobs g 1-2",
+    "XCLAIM jobs g carol 0 1-3 TIME 1000 RETRYCOUNT 9",
+    "XDEL jobs 1-1",
+    "PEXPIREAT jobs 99999999999999",
+    "XGROUP CREATE waiting g 0 MKSTREAM",
+    "XGROUP CREATECONSUMER waiting g alice",
+];
+
+/// Runs a line of quoted words that must not fail.
+fn obey(rig: &mut Rig, line: &str) {
+    let command = words::split(line).expect("a line of words");
+    let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    let (reply, _) = rig.call(0, &args);
+    assert!(!reply.starts_with(b"-"), "{line}: {}", String::from_utf8_lossy(&reply));
+}
+
+#[test]
+fn dumped_keys_of_every_type_are_commands_that_make_the_same_keys() {
+    let disk = SimDisk::new(1);
+    let mut rig = start(&disk).expect("an empty disk");
+    for command in COMMANDS_OF_ALL_TYPES {
+        obey(&mut rig, command);
+        settle(&rig);
+    }
+    let expected = described(&rig);
+    drop(rig);
+    let (code, text) = dumped(&disk.kill(), true, false, &Filter::default());
+    assert_eq!(code, GOOD);
+    let mut other = Rig::new();
+    text.lines().for_each(|line| obey(&mut other, line));
+    assert_eq!(described(&other), expected, "{text}");
+    assert!(text.contains("XADD jobs 2-0 other \"two words\""), "entries can be read: {text}");
+}
+
 #[test]
 fn dumped_records_are_commands_that_make_the_same_keys() {
     let disk = made(true);
@@ -374,4 +441,15 @@ fn a_compacted_store_is_checked_dumped_and_repaired() {
     let report = check(&damaged, &*clock()).unwrap();
     assert_eq!(report.exit_code(), DAMAGED, "{}", report.text());
     assert!(report.text().contains(&path), "{}", report.text());
+}
+
+#[test]
+fn a_misspelled_tool_is_told_from_a_configuration_file() {
+    let hint = |word: &str| no_such_name(word).unwrap_or_default();
+    assert!(hint("chekc").contains("Did you mean 'check'?"), "{}", hint("chekc"));
+    assert!(hint("Backup").contains("Did you mean 'backup'?"));
+    assert!(!hint("somethingelse").contains("Did you mean") && hint("somethingelse").contains("torture"));
+    for server in ["redis.conf", "etc/redis", "./check", "--port", "-", "-v", ""] {
+        assert_eq!(no_such_name(server), None, "{server}");
+    }
 }

@@ -1,8 +1,7 @@
 //! Ops in words: the command that does what an op does, quoted as `redis-cli` reads it; and times.
 //!
-//! Three ops have no command of Redis: an insert into a list by index is `LINSERTAT key index element`, bytes in the place of others
-//! within a string are `SPLICE key offset removed bytes`, and setting fields of
-//! a hash that keep their expiry is Redis 8's `HSETEX key KEEPTTL FIELDS n field value ...`.
+//! Some ops have no command of Redis, most of a stream's groups among them: their names are listed in docs/tools.md. What a server is to take
+//! is made by `key_commands`.
 
 use std::fmt::Write;
 

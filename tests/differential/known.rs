@@ -58,6 +58,9 @@ pub fn reason(command: &Words, oracle: &Value, ours: &Value) -> Option<&'static 
         {
             Some("where several functions or libraries are there already, the error names any one of them")
         }
+        (b"EVAL", _) if text(oracle).starts_with(b"ERR This Redis command is not allowed from script") => {
+            Some("since Redis 7.2 commands that wait may be called from scripts, where they do not wait")
+        }
         (_, _)
             if text(oracle) == b"ERR timeout is negative" && text(ours) == b"ERR timeout is out of range" =>
         {

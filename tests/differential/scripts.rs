@@ -197,7 +197,7 @@ fn library(make: &mut Make) -> String {
 fn calls(make: &mut Make) -> Words {
     let (key, other) = (make.key(), make.key());
     let call = make.pick(&["call", "pcall"]);
-    let program = match make.random.below(9) {
+    let program = match make.random.below(10) {
         0 => format!("return redis.{call}('incrby',KEYS[1],ARGV[1])"),
         1 => format!("redis.{call}('rpush',KEYS[1],ARGV[1]) return redis.{call}('lrange',KEYS[2],0,-1)"),
         2 => format!("local t=redis.{call}('type',KEYS[1]) return t.ok"),
@@ -208,6 +208,8 @@ fn calls(make: &mut Make) -> Words {
         6 => "local ok,e=pcall(redis.call,'lpush',KEYS[1],ARGV[1]) return {tostring(ok),tostring(e)}"
             .to_owned(),
         7 => format!("return redis.{call}('rename',KEYS[1],KEYS[2])"),
+        // Of a key that is never there: only one of the servers would take something.
+        8 => format!("return redis.{call}('{}','nobody',0)", make.pick(&["blpop", "brpop", "bzpopmin"])),
         _ => format!("return {{redis.{call}('exists',KEYS[1]),redis.{call}('strlen',KEYS[2])}}"),
     };
     line!["EVAL", program, "2", key, other, make.value()]

@@ -14,6 +14,7 @@ mod half_frames;
 mod headers;
 mod left_over;
 mod nesting;
+mod other_protocols;
 mod slow_loris;
 #[path = "../support/mod.rs"]
 mod support;

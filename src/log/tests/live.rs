@@ -336,6 +336,22 @@ fn shutdown_writes_and_syncs_what_is_pending_and_may_be_repeated() {
 }
 
 #[test]
+fn a_closed_log_writes_nothing_more_and_lets_go_of_the_directory() {
+    for policy in [Policy::Always, Policy::EverySec, Policy::No] {
+        let bench = new_bench(policy);
+        bench.log.append(b"in time");
+        bench.log.shutdown().unwrap();
+        let before = bench.disk.mutations();
+        bench.log.append(b"late");
+        bench.log.flush_tick(true);
+        assert_eq!(bench.disk.mutations(), before);
+        assert!(bench.disk.lock("LOCK").is_err(), "it is still the owner's");
+        bench.log.let_go();
+        assert_eq!(open(&bench.disk, policy).bodies, [b"in time"]);
+    }
+}
+
+#[test]
 fn shutdown_on_a_full_disk_fails_and_succeeds_when_there_is_room() {
     let bench = new_bench(Policy::No);
     bench.disk.fail_from(OpKind::Write, 1, Fault::Enospc);
@@ -389,4 +405,23 @@ fn an_idle_log_gives_back_what_large_groups_needed_and_a_busy_one_keeps_it() {
     let found = open(&bench.disk.kill(), Policy::EverySec);
     assert_eq!(found.bodies.len(), 4 * 20 + 50 * 21 + 12 + 1);
     assert_eq!(found.report.torn, None);
+}
+
+#[test]
+fn a_start_that_fails_on_a_full_disk_leaves_no_less_room_than_it_found() {
+    let bench = new_bench(Policy::Always);
+    bench.log.append(b"x");
+    bench.settle();
+    let disk = bench.disk.kill();
+    // As an earlier start that was killed left it.
+    disk.write_raw("log/00000099.log", &[0; 5000]);
+    let listed = disk.list("log").unwrap();
+    for nth in 1..=2 {
+        disk.fail_from(OpKind::Write, nth, Fault::Enospc);
+        assert!(try_open(&disk, options(Policy::Always)).is_err());
+        disk.heal();
+        let left = disk.list("log").unwrap();
+        assert!(left.len() < listed.len() && left.iter().all(|name| listed.contains(name)), "{left:?}");
+    }
+    assert_eq!(open(&disk, Policy::Always).bodies, [b"x"]);
 }

@@ -307,6 +307,24 @@ fn progress_is_told() {
 }
 
 #[test]
+fn prepared_segments_are_not_counted_as_something_to_read() {
+    let bench = new_bench(Policy::Always);
+    bench.write(b"x");
+    assert!(bench.log.info().segments_prepared > 0);
+    let (segment_bytes, disk) = (options(Policy::Always).segment_bytes, bench.disk.clone());
+    drop(bench.log);
+    let mut told = Vec::new();
+    let visit = &mut |recovered: Recovered<'_>| {
+        if let Recovered::Progress { bytes_total, .. } = recovered {
+            told.push(bytes_total);
+        }
+        Ok(())
+    };
+    Log::open(Arc::new(disk.kill()), bench.clock.clone(), options(Policy::Always), visit).unwrap();
+    assert!(!told.is_empty() && told.iter().all(|&total| 0 < total && total <= segment_bytes), "{told:?}");
+}
+
+#[test]
 fn the_visitors_error_stops_recovery() {
     let bench = new_bench(Policy::Always);
     bench.write(b"x");

@@ -54,7 +54,10 @@ fn segments_without_a_manifest_are_never_taken_for_a_new_store() {
     remove(&disk, "MANIFEST-a");
     open(&disk.kill(), Policy::Always);
     remove(&disk, "MANIFEST-b");
-    assert!(refused(&disk).contains("MANIFEST-a"));
+    let text = refused(&disk);
+    assert!(text.contains("MANIFEST-a"), "{text}");
+    let (repair, begin_empty) = (text.find("duramen repair"), text.find("begin empty"));
+    assert!(repair.is_some() && repair < begin_empty, "what saves everything comes first: {text}");
 }
 
 #[test]
@@ -67,7 +70,8 @@ fn one_damaged_manifest_is_survived_and_two_are_refused() {
     }
     disk.write_raw("MANIFEST-a", b"noise");
     disk.write_raw("MANIFEST-b", b"");
-    assert!(refused(&disk).contains("backup"));
+    let text = refused(&disk);
+    assert!(text.contains("backup") && text.contains("duramen repair"), "{text}");
 }
 
 #[test]
@@ -128,4 +132,14 @@ fn a_full_disk_at_start_is_an_error_that_says_so_and_changes_nothing() {
     assert!(matches!(try_open(&disk, options(Policy::Always)), Err(StoreError::Io { .. })));
     disk.set_capacity(None);
     assert_eq!(open(&disk, Policy::Always).bodies.len(), 60);
+}
+
+#[test]
+fn a_new_store_without_room_says_how_much_it_takes() {
+    let disk = SimDisk::new(1);
+    disk.set_log_io(LogIo::Buffered);
+    disk.set_capacity(Some(80 << 20));
+    let options = LogOptions { segment_bytes: 100 << 20, ..options(Policy::EverySec) };
+    let text = try_open(&disk, options).err().expect("it has no room").to_string();
+    assert!(text.contains("300 MiB") && text.contains("log-segment-size"), "{text}");
 }

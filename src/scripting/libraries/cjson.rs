@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value, Variadic};
 
-use super::super::raised;
+use super::super::{raised, watch};
 use super::arguments::{Arguments, type_name};
-use super::json_text;
+use super::{BUFFER_MAX, json_text};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Invalid {
@@ -15,6 +15,11 @@ enum Invalid {
     Allowed,
     Null,
 }
+
+/// Elements of an array between two looks at how long the script has been running.
+const ATTENDED_EVERY: usize = 100_000;
+/// Nesting that is written whatever a script has set: each level holds up to two of the 8000 handles that an interpreter has.
+const ENCODE_DEPTH_FITS: usize = 3500;
 
 #[derive(Clone, Copy)]
 pub struct Settings {
@@ -225,12 +230,24 @@ impl Encoder<'_> {
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
             Value::Integer(number) => self.number(*number as f64)?,
             Value::Number(number) => self.number(*number)?,
-            Value::String(text) => self.string(&text.as_bytes()),
+            Value::String(text) => self.string(&text.as_bytes())?,
             Value::Table(table) => self.table(table, depth + 1)?,
             Value::LightUserData(pointer) if pointer.0.is_null() => self.out.extend_from_slice(b"null"),
             other => return Err(self.cannot(type_name(other), "type not supported")),
         }
         Ok(())
+    }
+
+    fn check_len(&self) -> mlua::Result<()> {
+        if self.out.len() > BUFFER_MAX { Err(raised::out_of_memory()) } else { Ok(()) }
+    }
+
+    /// Long arrays, which may be made of nothing but what is missing from them, are not to keep others out.
+    fn attend(&self, at: usize) -> mlua::Result<()> {
+        if at.is_multiple_of(ATTENDED_EVERY) {
+            watch::step(self.lua)?;
+        }
+        self.check_len()
     }
 
     fn number(&mut self, number: f64) -> mlua::Result<()> {
@@ -248,9 +265,12 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn string(&mut self, text: &[u8]) {
+    fn string(&mut self, text: &[u8]) -> mlua::Result<()> {
         self.out.push(b'"');
-        for &byte in text {
+        for (at, &byte) in text.iter().enumerate() {
+            if at.is_multiple_of(1024) {
+                self.check_len()?;
+            }
             match byte {
                 b'"' | b'\\' | b'/' => self.out.extend_from_slice(&[b'\\', byte]),
                 8 => self.out.extend_from_slice(b"\\b"),
@@ -263,6 +283,7 @@ impl Encoder<'_> {
             }
         }
         self.out.push(b'"');
+        self.check_len()
     }
 
     /// How long an array the table is; `None`: an object. An empty table is an object.
@@ -291,7 +312,7 @@ impl Encoder<'_> {
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
-        if depth > self.settings.encode_depth_max {
+        if depth > self.settings.encode_depth_max.min(ENCODE_DEPTH_FITS) {
             let what = format!("Cannot serialise, excessive nesting ({depth})");
             return Err(raised::message(self.lua, &what));
         }
@@ -301,6 +322,7 @@ impl Encoder<'_> {
                 if at > 1 {
                     self.out.push(b',');
                 }
+                self.attend(at)?;
                 self.value(&table.raw_get(at)?, depth)?;
             }
             self.out.push(b']');
@@ -315,7 +337,7 @@ impl Encoder<'_> {
             }
             is_first = false;
             match key {
-                Value::String(text) => self.string(&text.as_bytes()),
+                Value::String(text) => self.string(&text.as_bytes())?,
                 Value::Number(_) | Value::Integer(_) => {
                     self.out.push(b'"');
                     self.value(&key, depth)?;

@@ -3,6 +3,7 @@
 use mlua::{Lua, MultiValue, Table, Value, Variadic};
 
 use super::super::raised;
+use super::BUFFER_MAX;
 use super::arguments::Arguments;
 
 /// Tables nested deeper become nil.
@@ -50,6 +51,9 @@ fn pack(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
 }
 
 fn put(value: &Value, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
+    if out.len() > BUFFER_MAX {
+        return Err(raised::out_of_memory());
+    }
     match value {
         Value::String(text) => put_bytes(&text.as_bytes(), out),
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
@@ -148,9 +152,15 @@ fn put_table(table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()>
         }
         return Ok(());
     }
-    let pairs = table.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;
-    put_count(pairs.len(), [0x80, 0xde, 0xdf], out);
-    for (key, value) in pairs {
+    // Counted first: all pairs at once would be more handles than an interpreter has.
+    let mut count = 0;
+    for pair in table.pairs::<Value, Value>() {
+        pair?;
+        count += 1;
+    }
+    put_count(count, [0x80, 0xde, 0xdf], out);
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
         put(&key, out, level + 1)?;
         put(&value, out, level + 1)?;
     }

@@ -28,6 +28,9 @@ pub fn put_number(out: &mut Vec<u8>, number: f64, precision: usize) {
     out.extend_from_slice(trim(&format!("{number:.decimals$}")).as_bytes());
 }
 
+/// Nesting that is read whatever a script has set: each level holds one of the 8000 handles that an interpreter has.
+const DEPTH_FITS: usize = 7000;
+
 /// What is wrong with a text.
 type Fault = String;
 
@@ -226,7 +229,7 @@ impl Decoder<'_> {
         read: fn(&mut Self) -> mlua::Result<Result<Value, Fault>>,
     ) -> mlua::Result<Result<Value, Fault>> {
         self.depth += 1;
-        if self.depth > self.settings.decode_depth_max {
+        if self.depth > self.settings.decode_depth_max.min(DEPTH_FITS) {
             let what =
                 format!("Found too many nested data structures ({}) at character {}", self.depth, self.at);
             return Ok(Err(what));

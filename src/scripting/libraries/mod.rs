@@ -10,6 +10,9 @@ mod packing;
 
 use mlua::{Lua, Table};
 
+/// Longest text that a library makes: it is not in the interpreter's memory, and so not under its limit.
+const BUFFER_MAX: usize = 512 << 20;
+
 /// All of them, by name.
 pub fn tables(lua: &Lua) -> mlua::Result<Table> {
     let libraries = lua.create_table()?;

@@ -3,16 +3,23 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Mode, Options, Until};
 use crate::clock::{Clock, OsClock};
 use crate::error::StoreError;
-use crate::tools::{GOOD, write_failed};
+use crate::tools::{GOOD, connect, write_failed};
 
 /// A promise was broken.
 const BROKEN: i32 = 2;
 const SECONDS: u64 = 30;
+const CLIENTS_MAX: u64 = 1000;
+
+/// With nothing to do, no promise is kept or broken.
+fn at_least_one() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..)
+}
 
 pub fn command() -> Command {
     let number = |name: &'static str, help: &'static str| {
@@ -41,9 +48,12 @@ pub fn command() -> Command {
                 .default_value("kill")
                 .help("How the server is brought down"),
         )
-        .arg(number("seconds", "How long [30, unless --rounds is given]"))
-        .arg(number("rounds", "How many crashes"))
-        .arg(number("clients", "How many clients with keys of their own [6]"))
+        .arg(number("seconds", "How long [30, unless --rounds is given]").value_parser(at_least_one()))
+        .arg(number("rounds", "How many crashes").value_parser(at_least_one()))
+        .arg(
+            number("clients", "How many clients with keys of their own, up to 1000 [6]")
+                .value_parser(at_least_one().range(..=CLIENTS_MAX)),
+        )
         .arg(number("seed", "Of the load [by chance, and told]"))
         .arg(
             Arg::new("fsync")
@@ -108,6 +118,9 @@ fn options(matches: &ArgMatches, clock: &dyn Clock) -> Result<Options, StoreErro
         Some("sim") => Mode::Sim,
         _ => Mode::Kill,
     };
+    if let Some(address) = text("target") {
+        connect::parse(&address)?;
+    }
     let other = text("target").zip(text("restart-command"));
     if other.is_some() && mode != Mode::Kill {
         return Err(StoreError::Refused("another server can be killed only: leave --mode out".to_owned()));
@@ -127,7 +140,7 @@ fn options(matches: &ArgMatches, clock: &dyn Clock) -> Result<Options, StoreErro
     Ok(Options {
         mode,
         until: Until { seconds: number("seconds").or(rounds.is_none().then_some(SECONDS)), rounds },
-        clients: number("clients").unwrap_or(6).clamp(1, 1000) as usize,
+        clients: number("clients").unwrap_or(6) as usize,
         fsync: text("fsync").unwrap_or_default(),
         seed,
         dir: path("dir").unwrap_or_default(),

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use crate::clock::Clock;
 use crate::disk::plain;
 use crate::error::StoreError;
+use crate::tools::made::Made;
 use image::Image;
 use rounds::Rounds;
 use target::{Own, Target};
@@ -95,6 +96,7 @@ pub fn run(options: &Options, clock: &dyn Clock, tell: &mut dyn FnMut(&str)) -> 
 
 fn own(options: &Options, clock: &dyn Clock, tell: &mut dyn FnMut(&str)) -> Result<Report, StoreError> {
     let failed = |error| StoreError::io(format!("make a scratch folder in {}", options.dir.display()))(error);
+    let _made = Made::watch(&options.dir);
     let home = target::fresh_home(&options.dir).map_err(failed)?;
     let image = match options.mode {
         Mode::Power => Some(POWER_IMAGE_BYTES),
@@ -109,7 +111,10 @@ fn own(options: &Options, clock: &dyn Clock, tell: &mut dyn FnMut(&str)) -> Resu
     })?;
     let cuts_power = options.mode == Mode::Power;
     let own = Own::new(options.program.clone(), home.clone(), options.fsync.clone(), image, cuts_power);
-    let own = own.map_err(StoreError::io("find a port"))?;
+    let own = own.map_err(|error| {
+        let _ = plain::remove_dirs(&home);
+        StoreError::io("find a port")(error)
+    })?;
     let report = Rounds::new(options, Target::Own(Box::new(own)), clock).run(tell)?;
     if report.is_good() {
         plain::remove_dirs(&home).map_err(StoreError::io(format!("remove {}", home.display())))?;

@@ -209,8 +209,8 @@ fn run(ctx: &mut Ctx<'_>, key: &[u8], step: &Step, reply: &mut Reply<'_>) -> Res
     Ok(true)
 }
 
-/// A field that was to be written is in the string afterwards, even if the write failed or changed nothing. Who listens is told only if
-/// some write did not fail: `holds`.
+/// A field that was to be written is in the string afterwards, even if the write failed or changed nothing. Who listens is told of the
+/// write only if some did not fail: `holds`.
 fn grow(ctx: &mut Ctx<'_>, key: &[u8], old_len: u64, steps: &[Step], holds: bool) -> CommandResult {
     let writes = steps.iter().filter(|step| step.action != Action::Get);
     let wanted = writes.map(|step| window(step.offset, step.encoding.width).end).max().unwrap_or(0);

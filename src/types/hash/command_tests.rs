@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::SimClock;
+use crate::command::session::Session;
 use crate::disk::prng::Prng;
 use crate::disk::sim::SimDisk;
-use crate::engine::rig::Rig;
+use crate::engine::expiry::Expiry;
+use crate::engine::rig::{Rig, client_without_socket};
 use crate::keyspace::op::Op;
 use crate::keyspace::waiters::StripeSet;
 use crate::log::LogOptions;
@@ -127,6 +129,81 @@ fn the_expiry_cycle_removes_due_fields_and_empty_hashes() {
     rig.advance_ms(1200);
     (0..10).for_each(|_| rig.expire());
     script(&mut rig, "HKEYS h => *1 $5 stays");
+}
+
+/// A hash of 1000 fields, of which all but some expire at once; then that time has come.
+fn with_many_due(rig: &mut Rig, stay: &[&str]) {
+    for n in 0..1000 {
+        rig.run(&format!("HSETEX h PX 10 FIELDS 1 f{n} v"));
+    }
+    stay.iter().for_each(|field| drop(rig.run(&format!("HSET h {field} v"))));
+    rig.advance_ms(10);
+}
+
+#[test]
+fn a_write_removes_few_of_many_fields_that_are_due_and_sees_none() {
+    for write in [
+        "HSET h f999 w => :1",
+        "HSET h f998 w f999 w stays w => :2",
+        "HSETNX h f999 w => :1",
+        "HINCRBY h f999 7 => :7",
+        "HINCRBYFLOAT h f999 7 => $1 7",
+        "HDEL h f999 f998 => :0",
+        "HDEL h stays f999 => :1",
+        "HEXPIRE h 10 FIELDS 2 f999 f998 => *2 :-2 :-2",
+        "HPERSIST h FIELDS 2 f999 f998 => *2 :-2 :-2",
+        "HGETEX h PX 99 FIELDS 1 f999 => *1 $-1",
+        "HGETDEL h FIELDS 1 f999 => *1 $-1",
+        "HSETEX h FXX FIELDS 1 f999 w => :0",
+        "HSETEX h FNX EX 10 FIELDS 1 f999 w => :1",
+        "HSETEX h KEEPTTL FIELDS 1 f999 w => :1",
+        "HSETEX h PXAT 1 FIELDS 1 f999 w => :1",
+    ] {
+        let mut rig = Rig::new();
+        with_many_due(&mut rig, &["stays"]);
+        script(&mut rig, write);
+        let removed = rig.server.stats.expired_fields.get();
+        assert!((1..=64).contains(&removed), "{write}: {removed} fields removed");
+        let seen = rig.run("HKEYS h").lines().filter(|line| line.starts_with('f')).count();
+        assert!(seen <= 2, "{write}: {seen} fields are seen");
+        assert_eq!(rig.run("HTTL h FIELDS 1 f997"), "*1\r\n:-2\r\n", "{write}");
+        // What was written now stays when all that is due is removed.
+        let before = rig.run("HLEN h");
+        while rig.server.stats.expired_fields.get() < 998 {
+            rig.expire();
+        }
+        assert_eq!(rig.run("HLEN h"), before, "{write}");
+    }
+}
+
+#[test]
+fn a_field_that_takes_the_place_of_one_that_is_due_does_not_take_its_time() {
+    let mut rig = Rig::new();
+    with_many_due(&mut rig, &[]);
+    script(
+        &mut rig,
+        "HSET h f999 w => :1
+         HSETNX h f998 w => :1
+         HINCRBY h f997 1 => :1
+         HSETEX h KEEPTTL FIELDS 1 f996 w => :1
+         HTTL h FIELDS 4 f996 f997 f998 f999 => *4 :-1 :-1 :-1 :-1
+         HLEN h => :4
+         HDEL h f996 f997 f998 f999 => :4
+         HLEN h => :0
+         HGETALL h => *0
+         HRANDFIELD h => $-1",
+    );
+}
+
+#[test]
+fn active_expiry_goes_on_while_a_hash_has_more_that_is_due() {
+    let mut rig = Rig::new();
+    with_many_due(&mut rig, &[]);
+    let mut expiry = Expiry::new(Session::new(client_without_socket(0, 0), true));
+    assert!(expiry.cycle(&rig.server), "a cycle doesn't do for so many in one hash");
+    while expiry.cycle(&rig.server) {}
+    script(&mut rig, "EXISTS h => :0");
+    assert_eq!(rig.server.stats.expired_fields.get(), 1000);
 }
 
 #[test]

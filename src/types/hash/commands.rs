@@ -1,7 +1,8 @@
 //! The commands of hashes that read and write fields. Expiry is in `expiry`, HSCAN and HRANDFIELD in `walk`.
 //!
-//! A field whose time has come is invisible to every command, as if it had been removed on time. Commands that write remove all
-//! such fields of the hash first, by an op of its own.
+//! A field whose time has come is invisible to every command, as if it had been removed on time. Commands that write remove the
+//! first such fields of the hash before, by an op of its own; more of them are left to active expiry, so that nobody's write pays for
+//! all of a large hash.
 
 use crate::command::options::integer;
 use crate::command::picked::Picked;
@@ -17,10 +18,10 @@ use crate::resp::number::parse_i64;
 pub use super::table::COMMANDS;
 use super::value::{Field, Hash, HashOp};
 
-/// Fields that one op removes when they expired.
-const EXPIRED_PER_OP: usize = 1024;
+/// Fields whose time has come that a command which writes removes at most.
+const EXPIRED_PER_COMMAND: usize = 64;
 
-/// The hash at a key for a command that writes: neither an access nor a hit, and without the fields whose time has come.
+/// The hash at a key for a command that writes: neither an access nor a hit. Fields whose time has come may still be in it.
 pub(super) fn hash_for_writing<'c>(
     ctx: &'c mut Ctx<'_>,
     key: &[u8],
@@ -44,15 +45,10 @@ fn hash_quietly<'c>(ctx: &'c mut Ctx<'_>, key: &[u8]) -> Result<Option<&'c Hash>
 #[cold]
 fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> CommandResult {
     let now_ms = ctx.now_ms;
-    while let Some(hash) = hash_quietly(ctx, key)? {
-        let expired = hash.expired_fields(now_ms, EXPIRED_PER_OP);
-        if expired.is_empty() {
-            break;
-        }
-        let fields: Vec<&[u8]> = expired.iter().map(|field| &field[..]).collect();
-        ctx.expire_fields_in(ctx.session.db, key, &fields)?;
-    }
-    Ok(())
+    let Some(hash) = hash_quietly(ctx, key)? else { return Ok(()) };
+    let expired = hash.expired_fields(now_ms, EXPIRED_PER_COMMAND);
+    let fields: Vec<&[u8]> = expired.iter().map(|field| &field[..]).collect();
+    ctx.expire_fields_in(ctx.session.db, key, &fields)
 }
 
 /// The pairs of HSET and HMSET, and how many fields were new.

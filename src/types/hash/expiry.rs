@@ -351,7 +351,7 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     }
     // Set and gone in the same moment: what is left to do is to remove what was there.
     let removes = matches!(times, Times::At(at) if at <= now_ms);
-    // Hidden fields that could not be removed (see `hash_for_writing`) must not hand on their time.
+    // Hidden fields that were not removed (see `hash_for_writing`) must not hand on their time.
     let in_the_way = |hash: &Hash, field: &[u8]| match times {
         _ if removes => hash.contains(field, now_ms),
         Times::Keep => hash.has_expired(now_ms) && hash.contains(field, 0) && !hash.contains(field, now_ms),

@@ -73,6 +73,12 @@ impl Hash {
         self.next_expiry().is_some_and(|at| at <= now_ms)
     }
 
+    /// When the first live field expires.
+    pub fn next_live_expiry(&self, now_ms: u64) -> Option<u64> {
+        let mut later = self.table.companion()?.range((now_ms.saturating_add(1), 0)..);
+        later.next().map(|deadline| deadline.0)
+    }
+
     /// The live fields: those of a small hash in the order in which they came.
     pub fn fields(&self, now_ms: u64) -> impl Iterator<Item = Field<'_>> {
         self.table.iter().map(Field::of).filter(move |field| field.is_live(now_ms))

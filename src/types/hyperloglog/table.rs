@@ -20,7 +20,7 @@ pub static COMMANDS: &[Command] = &[
     Command {
         name: "pfcount",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.union(Flags::MAY_REPLICATE),
         keys: &[KeySpec::range(1, -1, 1, &["RW", "access"])],
         group: Group::HyperLogLog,
         since: "2.8.9",

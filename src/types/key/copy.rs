@@ -7,6 +7,7 @@ use super::commands::database;
 use crate::command::options::is;
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
+use crate::keyspace::entry::Entry;
 use crate::keyspace::op::{AnyOp, Op, Ops, encode_key_op};
 use crate::keyspace::rebuild::ops_of;
 use crate::resp::Reply;
@@ -51,8 +52,7 @@ fn rename_existing(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8]) -> CommandResult {
         return ctx.apply(from, Op::Rename { to });
     }
     let db = ctx.session.db;
-    copy_value(ctx, Name { db, key: from }, Name { db, key: to })?;
-    ctx.apply(from, Op::Delete)
+    move_value(ctx, Name { db, key: from }, Name { db, key: to })
 }
 
 pub(super) fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -75,8 +75,13 @@ pub(super) fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     if from == to {
         return Err(SAME_OBJECT);
     }
-    let copied = transfer(ctx, from, to, replace)?;
-    reply.integer(i64::from(copied));
+    // To read a value in order to copy it is an access like any other.
+    let copies = ctx.entry(from.key).is_some() && (replace || ctx.entry_in(to.db, to.key).is_none());
+    if copies {
+        copy_value(ctx, from, to)?;
+        ctx.set_access(to.db, to.key, |accesses| accesses.first());
+    }
+    reply.integer(i64::from(copies));
     Ok(())
 }
 
@@ -87,22 +92,21 @@ pub(super) fn r#move(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     if from == to {
         return Err(SAME_OBJECT);
     }
-    let moved = transfer(ctx, from, to, false)?;
-    if moved {
-        ctx.apply(key, Op::Delete)?;
+    let moves = ctx.exists(key) && ctx.entry_in(to.db, key).is_none();
+    if moves {
+        move_value(ctx, from, to)?;
     }
-    reply.integer(i64::from(moved));
+    reply.integer(i64::from(moves));
     Ok(())
 }
 
-/// Copies if there is something at `from` and, unless it may be replaced, nothing at `to`.
-fn transfer(ctx: &mut Ctx<'_>, from: Name<'_>, to: Name<'_>, replace: bool) -> Result<bool, CommandError> {
-    let possible =
-        ctx.entry_in(from.db, from.key).is_some() && (ctx.entry_in(to.db, to.key).is_none() || replace);
-    if possible {
-        copy_value(ctx, from, to)?;
-    }
-    Ok(possible)
+/// Makes `to` what `from` was, which exists. What the key remembers of its accesses goes with it, and this one is added, as where a
+/// rename is one op.
+fn move_value(ctx: &mut Ctx<'_>, from: Name<'_>, to: Name<'_>) -> CommandResult {
+    let access = ctx.entry_in(from.db, from.key).map_or(0, Entry::access);
+    copy_value(ctx, from, to)?;
+    ctx.set_access(to.db, to.key, |accesses| accesses.next(access));
+    ctx.apply_in(from.db, from.key, Op::Delete)
 }
 
 /// Makes `to` what `from` is, its expiry included. `from` exists.

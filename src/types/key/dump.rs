@@ -116,7 +116,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         if let Some(at) = expire_at {
             ctx.apply(key, Op::ExpireAt(at as u64))?;
         }
-        ctx.set_access(key, |accesses| options.access(accesses));
+        ctx.set_access(ctx.session.db, key, |accesses| options.access(accesses));
     }
     reply.ok();
     Ok(())

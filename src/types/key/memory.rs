@@ -5,14 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::commands::keys_in;
 use super::object::write_help;
 use crate::allocator;
+use crate::command::memory::EXPIRY_SHARE;
 use crate::command::options::{integer, is};
 use crate::command::{Args, CommandResult, Ctx};
 use crate::error::CommandError;
 use crate::keyspace::stripe::Part;
 use crate::resp::Reply;
-
-/// A key's share of the index of expiry times: three numbers in nodes that are little more than half full.
-const EXPIRY_SHARE: usize = 52;
 
 /// Values know their size, so there is nothing to sample: SAMPLES is read and changes nothing.
 pub(super) fn usage(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -86,7 +84,8 @@ pub(super) fn stats(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Co
         })
         .sum();
     let tables: usize = databases.iter().map(|db| db.tables_bytes + db.expiring * EXPIRY_SHARE).sum();
-    let overhead = (clients + tables) as u64;
+    let startup = ctx.server.stats.used_memory_startup.get();
+    let overhead = startup + (clients + tables) as u64;
     let dataset = usage.allocated.saturating_sub(overhead);
     let keys: usize = databases.iter().map(|db| db.keys).sum();
 
@@ -94,7 +93,8 @@ pub(super) fn stats(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Co
     let mut fields = Fields { reply, len: 0 };
     fields.bytes("peak.allocated", peak);
     fields.bytes("total.allocated", usage.allocated);
-    for name in ["startup.allocated", "replication.backlog", "clients.slaves"] {
+    fields.bytes("startup.allocated", startup);
+    for name in ["replication.backlog", "clients.slaves"] {
         fields.bytes(name, 0);
     }
     fields.bytes("clients.normal", clients as u64);
@@ -106,7 +106,8 @@ pub(super) fn stats(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Co
     fields.bytes("keys.count", keys as u64);
     fields.bytes("keys.bytes-per-key", dataset.checked_div(keys as u64).unwrap_or(0));
     fields.bytes("dataset.bytes", dataset);
-    fields.number("dataset.percentage", ratio(dataset, usage.allocated) * 100.0);
+    let grown = usage.allocated.saturating_sub(startup);
+    fields.number("dataset.percentage", ratio(dataset, grown) * 100.0);
     fields.number("peak.percentage", ratio(usage.allocated, peak) * 100.0);
     fields.bytes("allocator.allocated", usage.allocated);
     fields.bytes("allocator.active", usage.active);

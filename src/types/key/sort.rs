@@ -118,7 +118,10 @@ impl<'a> Request<'a> {
                     at += 1;
                 }
                 Some(pattern) if is(word, "by") => {
-                    found.order = Pattern::parse(pattern).map_or(Order::None, Order::Of);
+                    // Where no order was asked for once, a later pattern gives none.
+                    if !matches!(found.order, Order::None) {
+                        found.order = Pattern::parse(pattern).map_or(Order::None, Order::Of);
+                    }
                     at += 1;
                 }
                 Some(pattern) if is(word, "get") => {
@@ -199,10 +202,13 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, request: &mut Request<'_>, reply: &mut
 
 /// The elements of the value; those that LIMIT leaves if their order is the one in which they lie.
 fn read(ctx: &mut Ctx<'_>, key: &[u8], request: &mut Request<'_>) -> Result<Vec<Vec<u8>>, CommandError> {
+    // A script holds every stripe: one that runs while this command holds its key is the one that called it.
+    let in_script = ctx.server.scripts.is_running();
     let Some(entry) = ctx.entry(key) else { return Ok(Vec::new()) };
     let value = entry.as_value().ok_or(CommandError::WRONG_TYPE)?;
-    if matches!((value, request.order, request.store_at), (Value::Set(_), Order::None, Some(_))) {
-        // A set has no order, but what is stored should not depend on chance.
+    let is_fixed = request.store_at.is_some() || in_script;
+    if matches!((value, request.order, is_fixed), (Value::Set(_), Order::None, true)) {
+        // A set has no order, but neither what is stored nor what a script sees should depend on chance.
         (request.order, request.as_text) = (Order::OfElements, true);
     }
     let is_ordered = !matches!(request.order, Order::None);

@@ -558,3 +558,13 @@ fn a_watched_key_is_touched_by_all_that_moves_it() {
         assert_eq!(aborted, touched, "{line}");
     }
 }
+
+#[test]
+fn copy_counts_as_a_read_of_its_source_and_move_does_not() {
+    let mut rig = Rig::new();
+    set(&rig, 0, "k", "v", None);
+    let lines = [("COPY k c", ":1"), ("COPY none c", ":0"), ("MOVE none 1", ":0"), ("MOVE k 1", ":1")];
+    script(&mut rig, &lines);
+    let info = rig.run("INFO stats");
+    assert!(info.contains("keyspace_hits:1\r\n") && info.contains("keyspace_misses:1\r\n"), "{info}");
+}

@@ -11,7 +11,7 @@ const REMOVE: &[&str] = &["RW", "delete"];
 
 const GROWS: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const PUSH: Flags = GROWS.union(Flags::FAST);
-const BLOCKING_POP: Flags = Flags::WRITE.union(Flags::NOSCRIPT).union(Flags::BLOCKING);
+const BLOCKING_POP: Flags = Flags::WRITE.union(Flags::BLOCKING);
 const BLOCKING_MOVE: Flags = BLOCKING_POP.union(Flags::DENYOOM);
 
 pub static COMMANDS: &[Command] = &[

@@ -14,7 +14,7 @@ const READ_MANY: Flags = Flags::READONLY.union(Flags::MOVABLEKEYS);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
 const GROW_FAST: Flags = WRITE_FAST.union(Flags::DENYOOM);
 const STORE_MANY: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS);
-const BLOCKING_POP: Flags = WRITE_FAST.union(Flags::NOSCRIPT).union(Flags::BLOCKING);
+const BLOCKING_POP: Flags = WRITE_FAST.union(Flags::BLOCKING);
 
 pub static COMMANDS: &[Command] = &[
     Command {

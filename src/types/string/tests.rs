@@ -1,5 +1,6 @@
 //! The string commands as a client sees them.
 
+use crate::command::channels::{Letter, Post};
 use crate::engine::rig::Rig;
 
 /// Runs each command and compares the raw reply.
@@ -264,4 +265,46 @@ fn other_types_are_refused_where_redis_refuses_them() {
             ("GET l", "$1\r\nx\r\n"),
         ],
     );
+}
+
+/// The names of the events that were told since.
+fn told(rig: &Rig) -> Vec<String> {
+    let name = |post: &Post| match &post.letter {
+        Letter::Message(message) => {
+            String::from_utf8_lossy(&message.channel).trim_start_matches("__keyevent@0__:").to_owned()
+        }
+        Letter::Notice(_) => panic!("nobody tracks keys"),
+    };
+    rig.posts().iter().map(name).collect()
+}
+
+/// Nobody has removed the key yet, and what overwrites it need not look at it.
+#[test]
+fn a_key_whose_time_is_over_ends_before_it_is_overwritten() {
+    let mut rig = Rig::new();
+    rig.run("CONFIG SET notify-keyspace-events EAn");
+    rig.run_as(1, "PSUBSCRIBE __keyevent*");
+    rig.run("SET source v");
+    let commands = [
+        "SET k v",
+        "SET k v EX 10",
+        "SETEX k 100 v",
+        "PSETEX k 10000 v",
+        "MSET k v",
+        "MSETNX k v",
+        "GETSET k v",
+        "BITOP OR k source",
+    ];
+    for (before, command) in (0..).zip(commands) {
+        rig.run("SET k old PX 1");
+        rig.run("SET {k}later old PX 1000");
+        rig.advance_ms(2);
+        told(&rig);
+        rig.run("SET {k}later v PX 1000");
+        assert_eq!(told(&rig), ["set", "expire"], "its time is not over");
+        assert_eq!(rig.expired_keys(), before);
+        assert!(!rig.run(command).starts_with('-'), "{command}");
+        assert_eq!(told(&rig)[..3], ["expired", "new", "set"], "{command}");
+        assert_eq!(rig.expired_keys(), before + 1, "{command}");
+    }
 }
