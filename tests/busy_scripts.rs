@@ -12,6 +12,13 @@ const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIP
 const ENDLESS: &str = "while true do end";
 /// Catches every error there is.
 const STUBBORN: &str = "while true do pcall(function() while true do end end) end";
+/// They catch errors where Lua's hook does not look: in a coroutine that another has not resumed yet, in a handler, in ever new ones.
+const OUT_OF_SIGHT: [&str; 3] = [
+    "local function f() while true do pcall(function() while true do end end) end end
+     local a, b = coroutine.create(f), coroutine.create(f) coroutine.resume(a) coroutine.resume(b)",
+    "local function h() while true do end end while true do xpcall(function() while true do end end, h) end",
+    "while true do coroutine.wrap(function() for i = 1, 20000 do end end)() end",
+];
 const WRITING: &str = "redis.call('set','written','1') while true do end";
 
 fn server(workers: usize) -> Server {
@@ -41,6 +48,21 @@ fn wait_until_busy(client: &mut Client) {
             Value::Error(text) if String::from_utf8_lossy(text.as_ref()) == BUSY => return,
             _ => assert!(began.elapsed() < PATIENCE, "never busy"),
         }
+    }
+}
+
+#[test]
+fn nothing_that_a_script_catches_keeps_it_from_being_killed() {
+    let server = server(1);
+    let mut other = server.client();
+    for script in OUT_OF_SIGHT {
+        let mut runner = server.client();
+        eval(&mut runner, script);
+        wait_until_busy(&mut other);
+        assert_eq!(other.call(["SCRIPT", "KILL"]).unwrap(), Value::ok());
+        let told = error(&runner.receive().unwrap());
+        assert!(told.starts_with("ERR Script killed by user with SCRIPT KILL... script: "), "{told}");
+        assert_eq!(runner.call(["SET", "k", "v"]).unwrap(), Value::ok());
     }
 }
 
