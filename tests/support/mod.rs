@@ -22,7 +22,7 @@ use client::{Client, Value};
 /// How long a server may take to answer PING before the start counts as failed.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// After so long without what it waits for, a reply for example, a test has failed.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const REDIS_SERVER: &str = "/usr/bin/redis-server";
 
 /// How a server is started. Directives are given as to redis-server: name and value, without the dashes.
